@@ -1,0 +1,29 @@
+//! The only reader of time and chance: wall clock for signatures, monotonic for windows, random bytes for keys.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Microseconds since the Unix epoch. A clock before the epoch reads as 0: every signature is then out of its window.
+pub fn unix_micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since the Unix epoch.
+pub fn unix_seconds() -> u64 {
+    unix_micros() / 1_000_000
+}
+
+/// A point on the monotonic clock.
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// Random bytes from the kernel, for keys, salts and ids that must not be guessed.
+///
+/// # Errors
+/// Only when the kernel has none to give.
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

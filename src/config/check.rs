@@ -1,0 +1,1 @@
+//! `FileConfig` and the environment → [`Config`](super::Config): every problem reported at once.

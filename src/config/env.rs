@@ -1,0 +1,1 @@
+//! The environment of the fleet's `.env` files, laid over the file.

@@ -1,0 +1,1 @@
+//! The mirror of the TOML; unknown keys are refused.

@@ -1,0 +1,309 @@
+//! The operator's wishes: [`Config`], the checked shape. Every value is final here: no `Option` means "default".
+//!
+//! `file` mirrors the TOML, `env` overlays the fleet's environment, `check` turns both into this, reporting every
+//! problem at once with `diagnostic`; `reload` watches and swaps whole.
+
+use crate::policy::enforcement::Enforcement;
+use crate::policy::override_token::OverrideToken;
+use crate::rules::classify::RuleSet;
+use crate::signature::key::ServiceId;
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub mod check;
+pub mod diagnostic;
+pub mod env;
+pub mod file;
+pub mod reload;
+
+/// A whole, checked configuration. Page 3 of the specification names and explains every key.
+#[derive(Debug)]
+pub struct Config {
+    /// `state_dir`
+    pub state_dir: PathBuf,
+    /// Worker threads; already resolved from `0` (one per core).
+    pub workers: usize,
+    /// `[service]`: who this VM is; `None` where only inbound listeners are configured.
+    pub service: Option<ServiceIdentity>,
+    /// `[inbound]` or `[[inbound]]`; at least one.
+    pub inbound: Vec<Arc<Inbound>>,
+    /// `[keys]`
+    pub keys: Keys,
+    /// `[signature]`
+    pub signature: Signature,
+    /// `[enforcement]` mode, percentage and sampling.
+    pub enforcement: Enforcement,
+    /// `[enforcement].override_token_file` or the environment's token, hashed.
+    pub override_token: Option<OverrideToken>,
+    /// `[enforcement].rate_limit`
+    pub rate_limit: RateLimit,
+    /// `[services.*]`
+    pub services: BTreeMap<ServiceId, Service>,
+    /// `[[rule]]` and `default_access`.
+    pub rules: RuleSet,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[refusal].headers`, checked, ready to be written.
+    pub refusal_headers: Vec<(String, String)>,
+    /// `[audit]`
+    pub audit: Audit,
+    /// `[admin]`
+    pub admin: Admin,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// `[service]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceIdentity {
+    /// `id`
+    pub id: ServiceId,
+    /// Where its key is.
+    pub key: OwnKey,
+}
+
+/// Where this VM's own key is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum OwnKey {
+    /// `key_file`, `SERVICE_KEY_FILE`
+    File(PathBuf),
+    /// `SERVICE_KEY`: the text, as the environment gave it.
+    Environment(Arc<zeroize::Zeroizing<String>>),
+    /// Not said: the id's file in `[keys].dir`.
+    Directory,
+}
+
+impl std::fmt::Debug for OwnKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OwnKey::File(path) => f.debug_tuple("File").field(path).finish(),
+            OwnKey::Environment(_) => f.write_str("Environment(..)"),
+            OwnKey::Directory => f.write_str("Directory"),
+        }
+    }
+}
+
+/// One guarded backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// `listen`
+    pub listen: Listen,
+    /// `upstream`
+    pub upstream: Upstream,
+    /// `health`
+    pub health: Option<Health>,
+    /// `trusted_proxies`: whose `X-Forwarded-For` names the client.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `first_byte` of this listener, else `[timeouts].first_byte`.
+    pub first_byte: Duration,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// `host:port`, resolved.
+    Tcp(SocketAddr),
+    /// `systemd:NAME`
+    Systemd(String),
+    /// `unix:/path`
+    Unix(PathBuf),
+}
+
+/// One upstream address, `http://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// Host as written, for `Host` of HTTP/1.0 requests without one, and for `Location` rewriting.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Active health check of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Path asked with GET; also the query if one was written.
+    pub path: String,
+    /// How often.
+    pub interval: Duration,
+    /// Status that means healthy.
+    pub expect: u16,
+    /// Top-level JSON members the body must have.
+    pub json: BTreeMap<String, serde_json::Value>,
+}
+
+/// `[keys]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// `dir`: `*.env` files.
+    pub dir: Option<PathBuf>,
+}
+
+/// `[signature]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// `window`, whole seconds.
+    pub window_seconds: u64,
+    /// `replay`
+    pub replay: Replay,
+}
+
+/// What a second sight of the same signature means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// Not looked at.
+    Off,
+    /// Recorded.
+    Report,
+    /// Refused.
+    Refuse,
+}
+
+/// `[enforcement].rate_limit`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Refusals before the next one is answered 429; at least 1.
+    pub failures: u32,
+    /// The sliding window.
+    pub window: Duration,
+    /// Does the limit also hold valid signatures?
+    pub lockout: bool,
+    /// How many addresses are remembered at most.
+    pub addresses: usize,
+}
+
+/// `[services.ID]`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Service {
+    /// `addresses`
+    pub addresses: Vec<IpNet>,
+}
+
+/// `[timeouts]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first byte of a request to the end of its head; also how long a fresh connection may stay silent.
+    pub head: Duration,
+    /// Keep-alive.
+    pub idle: Duration,
+    /// No progress on a request body.
+    pub body_idle: Duration,
+    /// A reader that takes nothing.
+    pub write_idle: Duration,
+    /// Upstream connection.
+    pub connect: Duration,
+    /// Upstream's first byte of the answer.
+    pub first_byte: Duration,
+    /// No byte in either direction of a tunnel; `None`: never cut.
+    pub tunnel_idle: Option<Duration>,
+    /// How long a stop waits for what is in flight.
+    pub drain: Duration,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a head.
+    pub head: usize,
+    /// Bytes of a request target.
+    pub target: usize,
+    /// Header fields.
+    pub headers: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one client address.
+    pub connections_per_address: usize,
+    /// Requests in flight upstream; beyond it 503 at once.
+    pub upstream_requests: usize,
+}
+
+/// `[audit]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// `file`
+    pub sink: AuditSink,
+    /// `rotate.size`, bytes.
+    pub rotate_size: u64,
+    /// `rotate.age`
+    pub rotate_age: Duration,
+    /// `rotate.keep`: rotated files kept.
+    pub rotate_keep: usize,
+    /// `keep_service`: how long rotated records of service paths are kept.
+    pub keep_service: Duration,
+    /// `on_full`
+    pub on_full: OnFull,
+}
+
+/// Where audit records go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSink {
+    /// A file, rotated.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// The journal, natively.
+    Journald,
+    /// Nowhere (only for `demo` and tests of other parts; not writable in the file).
+    None,
+}
+
+/// What happens when the audit queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFull {
+    /// The record is dropped and counted.
+    DropAndCount,
+    /// Service requests wait 1 s, then 503 `audit_unavailable`; others never wait.
+    Block,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// `listen`: the read-only listener; `None` when switched off with `listen = "off"`.
+    pub listen: Option<SocketAddr>,
+    /// `allowed_hosts`: `Host` values accepted beyond loopback names.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// `level`
+    pub level: LogLevel,
+    /// `format`
+    pub format: LogFormat,
+}
+
+/// Log levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Only what stops something.
+    Error,
+    /// And what needs a person.
+    Warn,
+    /// And what changed.
+    Info,
+    /// And what strangers trigger.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Log formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// An address that a service calls from.
+pub fn is_address_of(service: &Service, address: IpAddr) -> bool {
+    service.addresses.iter().any(|net| net.contains(&address))
+}

@@ -1,0 +1,1 @@
+//! Watch, load, check, swap whole; on failure keep the old and say so.

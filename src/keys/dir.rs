@@ -1,0 +1,1 @@
+//! Keys in a directory of `*.env` files: permissions are checked on the opened descriptor.

@@ -1,0 +1,48 @@
+//! Secrets kept elsewhere: [`KeyTable`], what verification looks into; and where it is loaded from.
+//!
+//! Keys are listed into a table in the background; a request never waits for a source while a table exists.
+
+use crate::signature::key::{ServiceId, ServiceKey};
+use crate::signature::verify::KeyLookup;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub mod dir;
+
+/// Every key that may verify a signature, by service. Immutable: a reload makes a new one.
+#[derive(Default)]
+pub struct KeyTable {
+    keys: HashMap<ServiceId, Vec<Arc<ServiceKey>>>,
+    unavailable: bool,
+}
+
+impl KeyTable {
+    /// A table of these keys.
+    pub fn new(keys: HashMap<ServiceId, Vec<Arc<ServiceKey>>>) -> KeyTable {
+        KeyTable { keys, unavailable: false }
+    }
+
+    /// No source could be read and nothing is cached: every lookup says so.
+    pub fn unavailable() -> KeyTable {
+        KeyTable { keys: HashMap::new(), unavailable: true }
+    }
+
+    /// The keys of a claimed id. The id must be well-formed; it is only ever compared.
+    pub fn lookup(&self, id: &str) -> KeyLookup<'_> {
+        match self.keys.get_key_value(id) {
+            Some((id, keys)) => KeyLookup::Known(id, keys),
+            None if self.unavailable => KeyLookup::Unavailable,
+            None => KeyLookup::Unknown,
+        }
+    }
+
+    /// The ids that have keys, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = &ServiceId> {
+        self.keys.keys()
+    }
+
+    /// All keys, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&ServiceId, &[Arc<ServiceKey>])> {
+        self.keys.iter().map(|(id, keys)| (id, keys.as_slice()))
+    }
+}

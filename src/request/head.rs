@@ -1,0 +1,1 @@
+//! The bytes of a head and its framing → `RequestHead`, or which fault.

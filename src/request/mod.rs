@@ -1,0 +1,6 @@
+//! What was sent? The bytes of a head, checked; the facts a decision may use; every reading of its path.
+
+pub mod client;
+pub mod facts;
+pub mod head;
+pub mod readings;

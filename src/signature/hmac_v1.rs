@@ -1,0 +1,1 @@
+//! Scheme `hmac-v1`: signed text, MAC, sign; known answers.

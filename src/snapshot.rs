@@ -1,0 +1,21 @@
+//! [`Snapshot`]: everything one request is judged by, taken once. No request sees half-old, half-new rules.
+
+use crate::config::Config;
+use crate::keys::KeyTable;
+use crate::policy::enforcement::Enforcement;
+use std::sync::Arc;
+
+/// One generation of configuration, keys and enforcement.
+pub struct Snapshot {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The keys.
+    pub keys: Arc<KeyTable>,
+    /// What is in force; at first the configuration's word, later the last writer's.
+    pub enforcement: Enforcement,
+    /// Counts up by one with every configuration that took effect, from 1.
+    pub generation: u64,
+}
+
+/// Where the current snapshot is read and replaced. Readers never wait.
+pub type SnapshotCell = arc_swap::ArcSwap<Snapshot>;

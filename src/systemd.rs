@@ -1,0 +1,1 @@
+//! The service manager: readiness, reload and stop notices, watchdog, inherited sockets.

@@ -1,0 +1,1 @@
+//! Structured logs: constant messages, facts as fields.
