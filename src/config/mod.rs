@@ -141,7 +141,9 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
     /// `dir`: `*.env` files.
-    pub dir: Option<PathBuf>,
+    pub dir: PathBuf,
+    /// With flags alone: keys are made here on first start.
+    pub make_on_start: bool,
 }
 
 /// `[signature]`
