@@ -1,0 +1,73 @@
+//! The command line as a whole: the verbs, and the arguments that several of them share. Each verb's own arguments stand
+//! in its file.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::{Path, PathBuf};
+
+/// Where the configuration is when nobody says otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/countersign/countersign.toml";
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign demo                               see every outcome, without any configuration
+  countersign run --upstream http://127.0.0.1:8000 --listen 127.0.0.1:8001 --protect /api/internal
+  countersign check --config countersign.toml    every problem of a configuration at once
+  countersign explain POST /api/npu/results      what happens to this request, and why
+
+Exit codes: 0 done, 1 the answer is no, 2 usage or configuration error, 3 sidecar or store unreachable.";
+
+/// Authenticating reverse proxy: a sidecar that verifies who signed each request.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, about, after_help = AFTER_HELP, subcommand_required = true)]
+#[command(arg_required_else_help = false, disable_help_subcommand = true, max_term_width = 110)]
+pub struct Cli {
+    /// Print JSON instead of text
+    #[arg(long, global = true, display_order = 900)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Guard a backend: verify, decide, forward, record
+    Run(super::run::Args),
+    /// Show every outcome on free localhost ports, without any configuration
+    Demo(super::demo::Args),
+    /// Check a configuration and report all its problems at once
+    Check(super::check::Args),
+    /// Tell what happens to a request, and why, before it happens
+    Explain(super::explain::Args),
+    /// Sign a request: its headers, or a ready curl line
+    Sign(super::sign::Args),
+    /// Tell which check a signed request fails, and why
+    Verify(super::verify::Args),
+    /// Make or import service keys
+    Keys(super::keys::Args),
+    /// Print a completion script for a shell
+    Completions(super::completions::Args),
+    /// Print the manual page, or write one page per verb
+    Man(super::man::Args),
+}
+
+/// Which configuration file.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// Configuration file [default: /etc/countersign/countersign.toml]
+    #[arg(short, long, env = "COUNTERSIGN_CONFIG", value_name = "FILE", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// The file to read.
+    pub fn path(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+    }
+
+    /// Did somebody name a file? Then it must be there, also where flags alone would do.
+    pub const fn is_named(&self) -> bool {
+        self.config.is_some()
+    }
+}

@@ -1,0 +1,51 @@
+//! `completions`: a script that completes verbs and flags in a shell.
+
+use super::args::Cli;
+use super::output::{Answer, CliError, Output};
+use clap::CommandFactory;
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign completions bash > /usr/share/bash-completion/completions/countersign
+  countersign completions zsh  > /usr/share/zsh/vendor-completions/_countersign
+  countersign completions fish > /usr/share/fish/vendor_completions.d/countersign.fish";
+
+/// `countersign completions SHELL`
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct Args {
+    /// Which shell the script is for
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Shells that are completed for.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+/// Prints the script.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
+    let shell = match args.shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "countersign", &mut script);
+    if output.is_json() {
+        output.json(&serde_json::json!({ "script": String::from_utf8_lossy(&script) }))?;
+    } else {
+        output.bytes(&script)?;
+    }
+    Ok(Answer::Done)
+}

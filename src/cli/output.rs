@@ -1,0 +1,161 @@
+//! Printing: text for people, JSON for programs, and how a verb ends.
+//!
+//! Standard output may be a pipe whose reader has left (`countersign explain ... | head -1`). That is no error: what
+//! cannot be read any more is not printed, and the exit code stays the answer's. Other write errors (a full disk) are
+//! errors, because a script would take half an answer for a whole one.
+
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// How a verb that did its work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Done, or yes: exit code 0.
+    Done,
+    /// No: a check failed. Exit code 1.
+    No,
+}
+
+/// Why a verb could not do its work. Messages are whole sentences' worth of text without a final newline; the first
+/// line says what is wrong, later ones what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The arguments are well-formed but cannot be followed: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration is not good; the text is already laid out with file, line and column. Exit code 2.
+    #[error("{0}")]
+    Configuration(String),
+    /// The surroundings do not let it (a port in use, a full disk): exit code 1.
+    #[error("{0}")]
+    Failed(String),
+    /// The sidecar or a store cannot be reached: exit code 3.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl CliError {
+    /// The process's exit code for this.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Failed(_) => 1,
+            CliError::Usage(_) | CliError::Configuration(_) => 2,
+            CliError::Unreachable(_) => 3,
+        }
+    }
+
+    /// The word for it in JSON.
+    const fn kind(&self) -> &'static str {
+        match self {
+            CliError::Usage(_) => "usage",
+            CliError::Configuration(_) => "configuration",
+            CliError::Failed(_) => "failed",
+            CliError::Unreachable(_) => "unreachable",
+        }
+    }
+}
+
+/// Where a verb prints its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// `json`: was `--json` given?
+    pub const fn new(json: bool) -> Output {
+        Output { json }
+    }
+
+    /// Is JSON wanted? Then print one value with [`Output::json`] and no text.
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// May the text carry colours? Only on a terminal, and not against `NO_COLOR`.
+    pub fn is_colourful(&self) -> bool {
+        !self.json && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
+    /// Prints text and a newline.
+    ///
+    /// # Errors
+    /// When standard output cannot be written to; not when its reader has left.
+    pub fn text(&self, text: impl std::fmt::Display) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        written(writeln!(out, "{text}").and_then(|()| out.flush()))
+    }
+
+    /// Prints bytes as they are.
+    ///
+    /// # Errors
+    /// As [`Output::text`].
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut out = io::stdout().lock();
+        written(out.write_all(bytes).and_then(|()| out.flush()))
+    }
+
+    /// Prints one value as indented JSON and a newline.
+    ///
+    /// # Errors
+    /// As [`Output::text`].
+    pub fn json(&self, value: &impl Serialize) -> Result<(), CliError> {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.text(text),
+            Err(error) => Err(CliError::Failed(format!("cannot write the answer as JSON: {error}"))),
+        }
+    }
+
+    /// Reports an error: text on standard error; with `--json` also as an object on standard output.
+    pub fn error(&self, error: &CliError) {
+        if self.json {
+            let object = serde_json::json!({
+                "error": { "kind": error.kind(), "message": error.to_string(), "exit_code": error.exit_code() }
+            });
+            // Already failing: the exit code tells, whether or not anyone still reads.
+            let _ = self.json(&object);
+        }
+        match error {
+            // Laid out by the diagnostics, which begin with `error:` of their own.
+            CliError::Configuration(text) => complain_raw(text),
+            CliError::Usage(text) | CliError::Failed(text) | CliError::Unreachable(text) => complain(text),
+        }
+    }
+}
+
+/// `error: ...` on standard error.
+pub fn complain(text: &str) {
+    complain_raw(&format!("error: {text}"));
+}
+
+fn complain_raw(text: &str) {
+    // Nowhere to report that standard error is gone.
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+}
+
+fn written(result: io::Result<()>) -> Result<(), CliError> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(CliError::Failed(format!("cannot write to standard output: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_the_documented_ones() {
+        assert_eq!(CliError::Failed(String::new()).exit_code(), 1);
+        assert_eq!(CliError::Usage(String::new()).exit_code(), 2);
+        assert_eq!(CliError::Configuration(String::new()).exit_code(), 2);
+        assert_eq!(CliError::Unreachable(String::new()).exit_code(), 3);
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_error_and_a_full_disk_is() {
+        assert!(written(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(written(Err(io::ErrorKind::StorageFull.into())).is_err());
+    }
+}
