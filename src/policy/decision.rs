@@ -119,6 +119,9 @@ pub struct Decision {
     pub skew_seconds: Option<i64>,
     /// The effective percentage: the global one and the rules' own, combined.
     pub percentage: Percentage,
+    /// Would a refusal of this request be carried out? `false` in `log`, for exempt and open, and for what the draw
+    /// leaves out. Its share of service-class requests is the actual percentage.
+    pub drawn_in: bool,
     /// Did the request carry an override token that is not ours? Counted against its address.
     pub wrong_override: bool,
     /// How long the caller should wait, for `RateLimited` and `KeysUnavailable`.

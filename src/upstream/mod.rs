@@ -1,1 +1,3 @@
 //! The network on the upstream side: connections, health.
+
+pub mod health;

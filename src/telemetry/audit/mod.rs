@@ -1,0 +1,19 @@
+//! The audit log: evidence, never sampled. One JSON object a line per decision and per change of state.
+//!
+//! A worker reserves a slot before it forwards a request and fills it when the answer's head is known; one writer thread
+//! takes what was filled, in batches, and is the only one to serialise and to touch a sink. So a request costs a copy
+//! into memory and no system call, and a sink that hangs can delay nobody.
+//!
+//! | file | the question it answers |
+//! |---|---|
+//! | [`record`] | What does a line say? |
+//! | [`queue`] | How does it get from a worker to the writer, bounded? |
+//! | [`log`] | Who writes, when, and how does one stop, reopen or change it? |
+
+pub mod log;
+pub mod queue;
+pub mod record;
+
+pub use log::AuditLog;
+pub use queue::{AuditQueue, AuditSlot};
+pub use record::{AuditRecord, StateChange};
