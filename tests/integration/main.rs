@@ -1,1 +1,9 @@
 //! Integration tests: one binary, a module per group of promises.
+//!
+//! Black-box modules start the real program with a configuration of their own, talk to it over real sockets, and look
+//! at what a recording upstream, a real uvicorn or a real nginx received. Nothing here sleeps to let time pass:
+//! waiting polls a condition with a deadline. Counts grow with `COUNTERSIGN_TEST_FULL=1`; see `support`.
+#![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test, loudly")]
+
+#[allow(dead_code, reason = "each group of tests takes what it needs")]
+mod support;
