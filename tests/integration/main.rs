@@ -5,5 +5,6 @@
 //! waiting polls a condition with a deadline. Counts grow with `COUNTERSIGN_TEST_FULL=1`; see `support`.
 #![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test, loudly")]
 
+mod architecture;
 #[allow(dead_code, reason = "each group of tests takes what it needs")]
 mod support;
