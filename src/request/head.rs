@@ -1,1 +1,414 @@
-//! The bytes of a head and its framing → `RequestHead`, or which fault.
+//! The bytes of a request head → [`RequestHead`], or which [`HeadFault`].
+//!
+//! What no two servers read alike is refused here, in both modes (2-contract.md, "Classifying a path" and "What the
+//! upstream gets"): framing that could be read two ways, raw controls, `#` and bytes from 0x80 in the target, a host
+//! that is doubled, malformed or missing, absolute-form and authority-form targets, `CONNECT`. The attacks are request
+//! smuggling (CL.TE, TE.CL, TE.0, CL.0, 0.CL) and CVE-2026-48710 (a path rebuilt from `Host`); `tests.rs` has a row each.
+//!
+//! What is left out: what the target means (readings), what the fields mean beyond framing (`proxy::headers`).
+
+use super::fields::{Fields, Span, is_token_byte, list_members};
+use super::framing::Framing;
+
+/// How much of a head is read before it is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the whole head: beyond it 431.
+    pub head: usize,
+    /// Bytes of the request target: beyond it 414.
+    pub target: usize,
+    /// Header lines: beyond it 431.
+    pub fields: usize,
+}
+
+/// HTTP/1.0 or HTTP/1.1; every other version is a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// No `Host` needed, no chunks, no keep-alive unless asked for.
+    Http10,
+    /// The default.
+    Http11,
+}
+
+/// Why a head cannot be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HeadFault {
+    /// Not `METHOD SP target SP HTTP/1.x`, or a blank line before it.
+    RequestLine,
+    /// A method that is not a token, or longer than 64 bytes.
+    Method,
+    /// Neither HTTP/1.1 nor HTTP/1.0.
+    Version,
+    /// A target that is not a path: absolute-form, authority-form, or `*` without OPTIONS.
+    TargetForm,
+    /// A byte in the target that servers read differently: control, `#`, 0x80 and up, `<`, `>`, back-tick.
+    TargetByte,
+    /// `CONNECT`.
+    Connect,
+    /// The target is longer than the limit.
+    TargetTooLong,
+    /// The head is longer than the limit.
+    HeadTooLong,
+    /// More header lines than the limit.
+    TooManyFields,
+    /// A line end that is not CRLF.
+    BareLineEnd,
+    /// A line that continues the one before (obs-fold), or a space before the first name.
+    FoldedLine,
+    /// A header name that is not a token, or not followed directly by a colon.
+    FieldName,
+    /// A control character in a header value.
+    FieldValue,
+    /// HTTP/1.1 without `Host`.
+    HostMissing,
+    /// More than one `Host`.
+    HostRepeated,
+    /// `Host` is not a host and an optional port.
+    HostMalformed,
+    /// A `Content-Length` that is repeated or not a plain number.
+    ContentLength,
+    /// A `Transfer-Encoding` that is anything but a single `chunked`, or any in HTTP/1.0.
+    TransferEncoding,
+    /// `Content-Length` beside `Transfer-Encoding`.
+    LengthAndEncoding,
+    /// A chunk that is not of the exact form.
+    Chunk,
+    /// A trailer line that is not of the exact form, or too many.
+    Trailer,
+}
+
+impl HeadFault {
+    /// A constant word for audit and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            HeadFault::RequestLine => "request_line",
+            HeadFault::Method => "method",
+            HeadFault::Version => "version",
+            HeadFault::TargetForm => "target_form",
+            HeadFault::TargetByte => "target_byte",
+            HeadFault::Connect => "connect",
+            HeadFault::TargetTooLong => "target_too_long",
+            HeadFault::HeadTooLong => "head_too_long",
+            HeadFault::TooManyFields => "too_many_fields",
+            HeadFault::BareLineEnd => "bare_line_end",
+            HeadFault::FoldedLine => "folded_line",
+            HeadFault::FieldName => "field_name",
+            HeadFault::FieldValue => "field_value",
+            HeadFault::HostMissing => "host_missing",
+            HeadFault::HostRepeated => "host_repeated",
+            HeadFault::HostMalformed => "host_malformed",
+            HeadFault::ContentLength => "content_length",
+            HeadFault::TransferEncoding => "transfer_encoding",
+            HeadFault::LengthAndEncoding => "length_and_encoding",
+            HeadFault::Chunk => "chunk",
+            HeadFault::Trailer => "trailer",
+        }
+    }
+}
+
+/// A request head that reads one way only.
+#[derive(Debug, Clone)]
+pub struct RequestHead {
+    text: Box<[u8]>,
+    method: Span,
+    path: Span,
+    query: Option<Span>,
+    version: Version,
+    fields: Fields,
+    framing: Framing,
+    host: Option<Span>,
+    keep_alive: bool,
+    expects_continue: bool,
+    upgrade: bool,
+}
+
+impl RequestHead {
+    /// Reads a whole head, from the request line to the empty line.
+    ///
+    /// # Errors
+    /// The first fault in the order of the bytes; framing and host faults last.
+    pub fn parse(text: &[u8], limits: &HeadLimits) -> Result<RequestHead, HeadFault> {
+        if text.len() > limits.head {
+            return Err(HeadFault::HeadTooLong);
+        }
+        let line_end = text.iter().position(|&b| b == b'\n').ok_or(HeadFault::BareLineEnd)?;
+        let line = RequestLine::parse(&text[..=line_end], limits.target)?;
+        let fields = Fields::parse(text, line_end + 1, limits.fields)?;
+        let text: Box<[u8]> = text.into();
+        let seen = Seen::of(&fields, &text);
+        let host = seen.host(&text, line.version)?;
+        let framing = seen.framing(line.version)?;
+        let keep_alive = match line.version {
+            Version::Http11 => !seen.connection_close,
+            Version::Http10 => seen.connection_keep_alive && !seen.connection_close,
+        };
+        Ok(RequestHead {
+            method: line.method,
+            path: line.path,
+            query: line.query,
+            version: line.version,
+            framing,
+            host,
+            keep_alive,
+            expects_continue: seen.expects_continue && line.version == Version::Http11 && framing != Framing::None,
+            upgrade: seen.connection_upgrade
+                && seen.upgrade
+                && line.version == Version::Http11
+                && framing == Framing::None,
+            fields,
+            text,
+        })
+    }
+
+    /// The method as it came.
+    pub fn method(&self) -> &str {
+        ascii(self.method.of(&self.text))
+    }
+
+    /// The path as it came, or `*`.
+    pub fn path(&self) -> &str {
+        ascii(self.path.of(&self.text))
+    }
+
+    /// The query as it came, without `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.query.map(|span| ascii(span.of(&self.text)))
+    }
+
+    /// The `Host` as it came; `None` only in HTTP/1.0.
+    pub fn host(&self) -> Option<&str> {
+        self.host.map(|span| ascii(span.of(&self.text)))
+    }
+
+    /// The version of the request.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How long the body is.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// May another request follow on this connection?
+    pub fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// Does the caller wait for `100 Continue` before it sends its body?
+    pub fn expects_continue(&self) -> bool {
+        self.expects_continue
+    }
+
+    /// Does the caller ask for another protocol, with both headers, without a body, and not for `h2c`?
+    pub fn is_upgrade(&self) -> bool {
+        self.upgrade
+    }
+
+    /// Name and value of each header line, in order.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields.iter(&self.text)
+    }
+
+    /// Bytes of the head.
+    pub fn size(&self) -> usize {
+        self.text.len()
+    }
+}
+
+/// A fault that can be told before the head is whole: so that HTTP/0.9 and a TLS hello are answered, not waited for.
+///
+/// # Errors
+/// The fault of the request line, if its end has come; or of its length or first byte, if not.
+pub fn early_fault(begun: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
+    match begun.iter().position(|&b| b == b'\n') {
+        Some(end) => RequestLine::parse(&begun[..=end], limits.target).map(|_| ()),
+        None if begun.first().is_some_and(|&b| !is_token_byte(b)) => Err(HeadFault::RequestLine),
+        None if begun.len() > limits.target + LINE_OVERHEAD => Err(HeadFault::TargetTooLong),
+        None => Ok(()),
+    }
+}
+
+/// The longest accepted method, two spaces, the version and CRLF.
+const LINE_OVERHEAD: usize = MAX_METHOD + 12;
+const MAX_METHOD: usize = 64;
+
+struct RequestLine {
+    method: Span,
+    path: Span,
+    query: Option<Span>,
+    version: Version,
+}
+
+impl RequestLine {
+    fn parse(line: &[u8], target_limit: usize) -> Result<RequestLine, HeadFault> {
+        let line = line.strip_suffix(b"\r\n").ok_or(HeadFault::BareLineEnd)?;
+        let method_end = line.iter().position(|&b| b == b' ').ok_or(HeadFault::RequestLine)?;
+        let method = &line[..method_end];
+        if method.is_empty() {
+            return Err(HeadFault::RequestLine);
+        }
+        if method.len() > MAX_METHOD || !method.iter().all(|&b| is_token_byte(b)) {
+            return Err(HeadFault::Method);
+        }
+        let rest = &line[method_end + 1..];
+        let target_len = rest.iter().position(|&b| b == b' ').ok_or(HeadFault::RequestLine)?;
+        let version = match &rest[target_len + 1..] {
+            b"HTTP/1.1" => Version::Http11,
+            b"HTTP/1.0" => Version::Http10,
+            other if other.starts_with(b"HTTP/") && !other.contains(&b' ') => return Err(HeadFault::Version),
+            _ => return Err(HeadFault::RequestLine),
+        };
+        let start = method_end + 1;
+        let target = &rest[..target_len];
+        if target.is_empty() {
+            return Err(HeadFault::RequestLine);
+        }
+        if target.len() > target_limit {
+            return Err(HeadFault::TargetTooLong);
+        }
+        if method == b"CONNECT" {
+            return Err(HeadFault::Connect);
+        }
+        let path_len = check_target(method, target)?;
+        Ok(RequestLine {
+            method: Span::new(0, method_end),
+            path: Span::new(start, start + path_len),
+            query: (path_len < target.len()).then(|| Span::new(start + path_len + 1, start + target.len())),
+            version,
+        })
+    }
+}
+
+/// Is this a target to be served? How long its path is.
+fn check_target(method: &[u8], target: &[u8]) -> Result<usize, HeadFault> {
+    if target == b"*" && method == b"OPTIONS" {
+        return Ok(1);
+    }
+    if !target.iter().all(|&b| matches!(b, 0x21..=0x7e) && b != b'#') {
+        return Err(HeadFault::TargetByte);
+    }
+    if target[0] != b'/' {
+        return Err(HeadFault::TargetForm);
+    }
+    let path_len = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
+    if target[..path_len].iter().any(|&b| matches!(b, b'<' | b'>' | b'`')) {
+        return Err(HeadFault::TargetByte);
+    }
+    Ok(path_len)
+}
+
+/// What the framing, host and connection fields of a head say, taken in one pass.
+#[derive(Default)]
+struct Seen<'t> {
+    host: Option<Span>,
+    host_repeated: bool,
+    length: Option<&'t [u8]>,
+    length_repeated: bool,
+    encoding: Option<&'t [u8]>,
+    encoding_repeated: bool,
+    connection_close: bool,
+    connection_keep_alive: bool,
+    connection_upgrade: bool,
+    upgrade: bool,
+    expects_continue: bool,
+}
+
+impl<'t> Seen<'t> {
+    fn of(fields: &Fields, text: &'t [u8]) -> Seen<'t> {
+        let mut seen = Seen::default();
+        for field in fields.spans() {
+            let (name, value) = (field.name.of(text), field.value.of(text));
+            match name.len() {
+                4 if name.eq_ignore_ascii_case(b"host") => {
+                    seen.host_repeated |= seen.host.replace(field.value).is_some();
+                }
+                14 if name.eq_ignore_ascii_case(b"content-length") => {
+                    seen.length_repeated |= seen.length.replace(value).is_some();
+                }
+                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                    seen.encoding_repeated |= seen.encoding.replace(value).is_some();
+                }
+                10 if name.eq_ignore_ascii_case(b"connection") => {
+                    for option in list_members(value) {
+                        seen.connection_close |= option.eq_ignore_ascii_case(b"close");
+                        seen.connection_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                        seen.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                    }
+                }
+                7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                    seen.upgrade |= list_members(value).any(|p| !p.eq_ignore_ascii_case(b"h2c"));
+                }
+                6 if name.eq_ignore_ascii_case(b"expect") => {
+                    seen.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    fn host(&self, text: &[u8], version: Version) -> Result<Option<Span>, HeadFault> {
+        match self.host {
+            _ if self.host_repeated => Err(HeadFault::HostRepeated),
+            Some(host) if is_host(host.of(text)) => Ok(Some(host)),
+            Some(_) => Err(HeadFault::HostMalformed),
+            None if version == Version::Http10 => Ok(None),
+            None => Err(HeadFault::HostMissing),
+        }
+    }
+
+    fn framing(&self, version: Version) -> Result<Framing, HeadFault> {
+        match (self.length, self.encoding) {
+            (Some(_), Some(_)) => Err(HeadFault::LengthAndEncoding),
+            (None, None) => Ok(Framing::None),
+            (Some(_), None) if self.length_repeated => Err(HeadFault::ContentLength),
+            (Some(length), None) => match super::framing::content_length(length) {
+                Some(0) => Ok(Framing::None),
+                Some(length) => Ok(Framing::Length(length)),
+                None => Err(HeadFault::ContentLength),
+            },
+            (None, Some(encoding))
+                if !self.encoding_repeated
+                    && version == Version::Http11
+                    && encoding.eq_ignore_ascii_case(b"chunked") =>
+            {
+                Ok(Framing::Chunked)
+            }
+            (None, Some(_)) => Err(HeadFault::TransferEncoding),
+        }
+    }
+}
+
+/// A registered name or address with an optional port: letters, digits, `-._~`, or an address in brackets. Sub-delims
+/// and percent-encoding are legal in URIs but in no host of ours; a path or query in there is an attack.
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host {
+        [b'[', rest @ ..] => match rest.iter().position(|&b| b == b']') {
+            Some(end) => (&rest[..end], &rest[end + 1..]),
+            None => return false,
+        },
+        _ => host.split_at(host.iter().position(|&b| b == b':').unwrap_or(host.len())),
+    };
+    let name_ok = if host.starts_with(b"[") {
+        std::str::from_utf8(name).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+    } else {
+        !name.is_empty()
+            && name.len() <= 255
+            && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
+    };
+    let port_ok = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    name_ok && port_ok
+}
+
+/// Spans of method, target and host were checked to be ASCII; anything else reads as empty rather than panics.
+fn ascii(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

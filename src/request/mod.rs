@@ -2,5 +2,7 @@
 
 pub mod client;
 pub mod facts;
+pub mod fields;
+pub mod framing;
 pub mod head;
 pub mod readings;
