@@ -19,9 +19,9 @@ impl<'a> Readings<'a> {
         self.raw
     }
 
-    /// The path percent-decoded once, as the fleet's verifier sees it and its client signs it.
+    /// The path percent-decoded once, exactly as the fleet's Python verifier sees it. Borrowed when nothing is escaped.
     pub fn decoded(&self) -> Cow<'a, str> {
-        unimplemented!()
+        super::decode::percent_decoded(self.raw)
     }
 
     /// The fully cleaned lower-case reading: what draws are made by, so that respelling a path does not redraw.

@@ -77,18 +77,46 @@ pub struct RuleSet {}
 /// What the rules say of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Classification {
-    /// The strictest class over all readings.
-    pub class: Class,
-    /// The rules that decided: for `Service` every service rule a reading falls under (the caller must be allowed by
-    /// each), for `Exempt` the rule that exempts, for `Open` none. The first is the one that is named in evidence.
-    /// (The owner of this module picks a small-vector representation; `rules()` is the interface.)
-    deciding: Vec<RuleIndex>,
+    class: Class,
+    own_percentage: Percentage,
+    deciding: Deciding,
+}
+
+/// One rule decides nearly always; that must not allocate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Deciding {
+    None,
+    One(RuleIndex),
+    Many(Vec<RuleIndex>),
 }
 
 impl Classification {
-    /// The deciding rules; empty for `Open`, and for `Service` by default access or an unreadable path.
+    /// The strictest class over all readings.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// The deciding rules: for `Service` every service rule that a reading falls under (the caller must be allowed by
+    /// each of them), for `Exempt` the rule that exempts, for `Open` none. A path too long to be read falls under every
+    /// service rule that names callers.
     pub fn rules(&self) -> &[RuleIndex] {
-        &self.deciding
+        match &self.deciding {
+            Deciding::None => &[],
+            Deciding::One(rule) => std::slice::from_ref(rule),
+            Deciding::Many(rules) => rules,
+        }
+    }
+
+    /// The rule that evidence names and whose `first_byte` counts: the first of [`rules`](Self::rules), but none for a
+    /// path too long to be read.
+    pub fn named_rule(&self) -> Option<RuleIndex> {
+        self.rules().first().copied()
+    }
+
+    /// The largest `enforce` of what decided, [`Percentage::FULL`] where something that decided has none of its own. The
+    /// effective percentage is the smaller of this and the global one.
+    pub fn own_percentage(&self) -> Percentage {
+        self.own_percentage
     }
 }
 
