@@ -1,1 +1,0 @@
-//! Wiring: start and stop order.
