@@ -12,6 +12,7 @@ use crate::policy::replay::ReplayTable;
 use crate::snapshot::SnapshotCell;
 use crate::telemetry::audit::AuditQueue;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::health::UpstreamHealth;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,20 @@ pub enum BoundListener {
     Unix(std::os::unix::net::UnixListener),
 }
 
+/// One listening socket, and what is behind it.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where connections come from.
+    pub socket: BoundListener,
+    /// The place in [`Config::inbound`](crate::config::Config::inbound) of every generation: a reload may change its
+    /// trusted proxies and timeouts, never its address or its place.
+    pub inbound: usize,
+    /// What it guards, as configured at start.
+    pub guards: Arc<Inbound>,
+    /// What is known of the upstream: a worker that cannot reach it says so.
+    pub health: Arc<UpstreamHealth>,
+}
+
 /// The running proxy: one acceptor, and the workers it feeds.
 pub struct Proxy {}
 
@@ -56,11 +71,7 @@ impl Proxy {
     ///
     /// # Errors
     /// When a thread, a runtime or a socket registration cannot be made.
-    pub fn start(
-        _shared: Arc<Shared>,
-        _listeners: Vec<(BoundListener, Arc<Inbound>)>,
-        _workers: usize,
-    ) -> std::io::Result<Proxy> {
+    pub fn start(_shared: Arc<Shared>, _listeners: Vec<Listener>, _workers: usize) -> std::io::Result<Proxy> {
         unimplemented!()
     }
 
