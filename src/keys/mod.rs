@@ -1,24 +1,24 @@
 //! Secrets kept elsewhere: [`KeyTable`], what verification looks into; and where it is loaded from.
 //!
-//! Keys are listed into a table in the background; a request never waits for a source while a table exists.
+//! Keys are listed into a table in the background; a request never waits for a source while a table exists. A claimed id is an
+//! index into that table and nothing else: it never becomes part of a path or a command.
 
-use crate::signature::key::{ServiceId, ServiceKey};
+use crate::signature::key::{ServiceId, ServiceKeys};
 use crate::signature::verify::KeyLookup;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 pub mod dir;
 
 /// Every key that may verify a signature, by service. Immutable: a reload makes a new one.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct KeyTable {
-    keys: HashMap<ServiceId, Vec<Arc<ServiceKey>>>,
+    keys: HashMap<ServiceId, ServiceKeys>,
     unavailable: bool,
 }
 
 impl KeyTable {
     /// A table of these keys.
-    pub fn new(keys: HashMap<ServiceId, Vec<Arc<ServiceKey>>>) -> KeyTable {
+    pub fn new(keys: HashMap<ServiceId, ServiceKeys>) -> KeyTable {
         KeyTable { keys, unavailable: false }
     }
 
@@ -42,7 +42,17 @@ impl KeyTable {
     }
 
     /// All keys, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&ServiceId, &[Arc<ServiceKey>])> {
-        self.keys.iter().map(|(id, keys)| (id, keys.as_slice()))
+    pub fn iter(&self) -> impl Iterator<Item = (&ServiceId, &ServiceKeys)> {
+        self.keys.iter()
+    }
+
+    /// How many services have keys.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Does no service have one?
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 }

@@ -1,18 +1,41 @@
-//! [`decide`]: the contract's table, in the contract's order.
+//! [`judge`]: the contract's table, in the contract's order.
 //!
-//! The whole judgement of one readable request is [`judge`]: classify, verify, decide, draw. It touches no clock, file or
-//! socket; the two shared tables (failure limit, replay) are state machines handed in. `explain`, `verify` and the proxy
-//! all call it.
+//! The whole judgement of one readable request: classify, look at the override, verify, look at callers and replays, decide,
+//! draw, count. It touches no clock, file or socket; the two shared tables (failure limit, replay) are state machines handed
+//! in. `explain`, `verify` and the proxy all call it.
+//!
+//! 1. Exempt or open: allowed, and nothing else is looked at, slowed or counted.
+//! 2. Why would it be refused? The first of: headers missing, malformed, timestamp outside the window, keys unavailable,
+//!    unknown service or wrong signature, caller not allowed by each deciding rule, replayed (with `replay = "refuse"`).
+//! 3. No reason: `authenticated`, also beside an override. A reason and a valid override: `override`.
+//! 4. A reason and no override: a refusal. Mode and percentage decide whether it is carried out; if not, `would_refuse`.
+//! 5. A carried-out refusal counts against the client address. Beyond the limit it becomes `rate_limited`, with the true
+//!    reason as its cause.
+//!
+//! **Order of caller and replay.** A signature is noted as seen only after its MAC proved right (outsiders cannot fill the
+//! table), its caller is allowed and nothing else stops the request: what was refused did not happen, so sending it again is no
+//! replay, and a caller that may not come gets the same answer each time.
+//!
+//! **Wrong override tokens** count against the address too, in every mode and beside a valid signature; one request never
+//! counts twice. Where the token is right it passes from an address over the limit, as a valid signature does: else whoever
+//! shares that address could take away the operators' emergency exit. `lockout` is the strict form: then neither
+//! passes, wherever refusals are carried out, and tokens cannot be guessed on behind a 429.
+//!
+//! **Keys unavailable** is answered as such even over the limit: nobody can tell an honest caller from another, and an
+//! honest one must not be sent away for minutes for its neighbour's sake. It is not counted.
 
-use super::decision::Decision;
-use super::enforcement::Enforcement;
-use super::failure_limit::FailureLimit;
-use super::override_token::OverrideToken;
+use super::decision::{Decision, Outcome, Refusal};
+use super::enforcement::{Draw, Enforcement, Percentage, Sampling};
+use super::failure_limit::{Admission, FailureLimit};
+use super::override_token::{OverrideClaim, OverrideToken};
 use super::replay::ReplayTable;
 use crate::request::facts::RequestFacts;
-use crate::rules::classify::RuleSet;
-use crate::signature::verify::KeyLookup;
-use std::time::Instant;
+use crate::request::readings::Readings;
+use crate::rules::classify::{Class, Classification, RuleSet};
+use crate::signature::headers::{PresentedFault, PresentedSignature};
+use crate::signature::key::ServiceId;
+use crate::signature::verify::{KeyLookup, VerifyFailure, verify};
+use std::time::{Duration, Instant};
 
 /// What one generation of the configuration holds ready for judging.
 pub struct Policy<'p> {
@@ -28,7 +51,7 @@ pub struct Policy<'p> {
     pub replay: ReplayPolicy<'p>,
     /// Refusals per address.
     pub failure_limit: &'p FailureLimit,
-    /// Does the limit also hold valid signatures?
+    /// Does the limit also hold valid signatures and tokens?
     pub lockout: bool,
     /// The sampling salt.
     pub salt: &'p [u8; 32],
@@ -56,12 +79,182 @@ pub struct Moment {
     pub random: u64,
 }
 
-/// Judges one request. `lookup` finds the keys of a well-formed id; it is called only for service-class requests.
+/// How long a caller is asked to wait when keys cannot be read.
+pub const KEYS_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Judges one request. `lookup` finds the keys of a well-formed id; it is called at most once, and only for service-class
+/// requests with a timestamp inside the window.
 pub fn judge<'k>(
-    _policy: &Policy<'_>,
-    _facts: &RequestFacts<'_>,
-    _lookup: impl FnOnce(&str) -> KeyLookup<'k>,
-    _moment: Moment,
+    policy: &Policy<'_>,
+    facts: &RequestFacts<'_>,
+    lookup: impl FnOnce(&str) -> KeyLookup<'k>,
+    moment: Moment,
 ) -> Decision {
-    unimplemented!()
+    let readings = Readings::of(facts.path);
+    let classification = policy.rules.classify(facts.method, &readings);
+    let global = policy.enforcement.percentage;
+    match classification.class() {
+        Class::Exempt | Class::Open => return blank(classification, global),
+        Class::Service => {}
+    }
+    let percentage = global.min(classification.own_percentage());
+    let mut decision = blank(classification, percentage);
+    decision.drawn_in = policy.enforcement.carries_out(percentage, |sampling| match sampling {
+        Sampling::Call => Draw::by_call(policy.salt, facts.limit_key, facts.method, &readings.cleaned()),
+        Sampling::Caller => Draw::by_caller(policy.salt, facts.limit_key),
+        Sampling::Random => Draw(moment.random),
+    });
+    let token = OverrideToken::check(policy.override_token, facts.claims.override_token);
+    decision.wrong_override = token == OverrideClaim::Wrong;
+    let check = Check { policy, facts, moment };
+    match check.fault(&mut decision, lookup, token) {
+        None => decision.outcome = Outcome::Authenticated,
+        Some(Fault::LockedOut(retry_after)) => {
+            decision.outcome = Outcome::Refuse;
+            decision.reason = Some(Refusal::RateLimited);
+            decision.retry_after = Some(retry_after);
+            return decision;
+        }
+        Some(Fault::Refusal(_)) if token == OverrideClaim::Valid => decision.outcome = Outcome::Override,
+        Some(Fault::Refusal(refusal)) if decision.drawn_in => {
+            check.carry_out(&mut decision, refusal);
+            return decision;
+        }
+        Some(Fault::Refusal(refusal)) => {
+            decision.outcome = Outcome::WouldRefuse;
+            decision.reason = Some(refusal);
+        }
+    }
+    if decision.wrong_override {
+        // Counted for the requests to come; this one passes in any case.
+        let _ = policy.failure_limit.refuse(facts.limit_key, moment.monotonic);
+    }
+    decision
 }
+
+/// Why a request would not be let through by its signature.
+enum Fault {
+    /// One of the contract's reasons.
+    Refusal(Refusal),
+    /// Nothing is wrong with it, but its address is over the limit and `lockout` is on.
+    LockedOut(Duration),
+}
+
+/// One request under judgement.
+struct Check<'c, 'p, 'f> {
+    policy: &'c Policy<'p>,
+    facts: &'c RequestFacts<'f>,
+    moment: Moment,
+}
+
+impl Check<'_, '_, '_> {
+    /// Step 2 of the table; notes in the decision what was learnt on the way.
+    fn fault<'k>(
+        &self,
+        decision: &mut Decision,
+        lookup: impl FnOnce(&str) -> KeyLookup<'k>,
+        token: OverrideClaim,
+    ) -> Option<Fault> {
+        let proved = self.prove(decision, lookup);
+        if (proved.is_ok() || token == OverrideClaim::Valid)
+            && self.policy.lockout
+            && decision.drawn_in
+            && let Some(wait) = self.policy.failure_limit.is_limited(self.facts.limit_key, self.moment.monotonic)
+        {
+            return Some(Fault::LockedOut(wait));
+        }
+        let presented = match proved {
+            Ok(presented) => presented,
+            Err(refusal) => return Some(Fault::Refusal(refusal)),
+        };
+        let (table, refuse) = match self.policy.replay {
+            ReplayPolicy::Off => return None,
+            ReplayPolicy::Report(table) => (table, false),
+            ReplayPolicy::Refuse(table) => (table, true),
+        };
+        let expires = presented.unix_seconds.saturating_add(self.policy.window_seconds);
+        if !table.seen(&presented.mac, expires, self.moment.unix_seconds) {
+            return None;
+        }
+        if refuse {
+            return Some(Fault::Refusal(Refusal::Replayed));
+        }
+        decision.reason = Some(Refusal::Replayed);
+        None
+    }
+
+    /// Everything the headers and the rules say; no table is touched.
+    fn prove<'k>(
+        &self,
+        decision: &mut Decision,
+        lookup: impl FnOnce(&str) -> KeyLookup<'k>,
+    ) -> Result<PresentedSignature<'_>, Refusal> {
+        let Moment { unix_seconds: now, .. } = self.moment;
+        let presented = PresentedSignature::parse(&self.facts.claims).map_err(|fault| match fault {
+            PresentedFault::Missing => Refusal::MissingSignature,
+            PresentedFault::Malformed(_) => Refusal::MalformedSignature,
+        })?;
+        decision.skew_seconds = Some(presented.skew_seconds(now));
+        let service =
+            verify(&presented, self.facts, lookup, self.policy.window_seconds, now).map_err(
+                |failure| match failure {
+                    VerifyFailure::TimestampOutsideWindow { .. } => Refusal::TimestampOutsideWindow,
+                    VerifyFailure::UnknownService => Refusal::UnknownService,
+                    VerifyFailure::InvalidSignature => Refusal::InvalidSignature,
+                    VerifyFailure::KeysUnavailable => Refusal::KeysUnavailable,
+                },
+            )?;
+        let allowed = callers_allow(self.policy.rules, &decision.classification, service.id());
+        decision.service = Some(service);
+        if allowed { Ok(presented) } else { Err(Refusal::CallerNotAllowed) }
+    }
+
+    /// Step 5 of the table: the refusal happens; is it counted, or one too many?
+    fn carry_out(&self, decision: &mut Decision, refusal: Refusal) {
+        decision.outcome = Outcome::Refuse;
+        decision.reason = Some(refusal);
+        let unavailable = refusal == Refusal::KeysUnavailable;
+        if unavailable {
+            decision.retry_after = Some(KEYS_RETRY_AFTER);
+            if !decision.wrong_override {
+                return;
+            }
+        }
+        match self.policy.failure_limit.refuse(self.facts.limit_key, self.moment.monotonic) {
+            Admission::Limited { retry_after } if !unavailable => {
+                decision.reason = Some(Refusal::RateLimited);
+                decision.cause = Some(refusal);
+                decision.retry_after = Some(retry_after);
+            }
+            Admission::Limited { .. } | Admission::Counted => {}
+        }
+    }
+}
+
+/// May this service call, by every rule that decided?
+pub fn callers_allow(rules: &RuleSet, classification: &Classification, service: &ServiceId) -> bool {
+    classification.rules().iter().all(|index| match &rules.rule(*index).callers {
+        None => true,
+        Some(callers) => callers.contains(service),
+    })
+}
+
+/// Allowed, and nothing found out yet.
+fn blank(classification: Classification, percentage: Percentage) -> Decision {
+    Decision {
+        outcome: Outcome::Allow,
+        reason: None,
+        cause: None,
+        classification,
+        service: None,
+        skew_seconds: None,
+        percentage,
+        drawn_in: false,
+        wrong_override: false,
+        retry_after: None,
+    }
+}
+
+#[cfg(test)]
+#[path = "decide/tests.rs"]
+mod tests;

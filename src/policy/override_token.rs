@@ -1,5 +1,99 @@
 //! [`OverrideToken`], kept hashed; constant-time match.
+//!
+//! The fleet's one static token for emergencies. Only a SHA-256 of it is kept, so that neither a memory dump nor a stray
+//! `Debug` shows it. A presented value is hashed and compared in constant time, with the same work and the same answer whether a
+//! token is configured or not: nobody learns that there is something to guess. An empty value, a repeated header and
+//! a value longer than any token never match, and count as wrong.
+//!
+//! Guessing is limited by the failure limit (a wrong token counts against its address) and made hopeless by the least
+//! length of 16 bytes, which is checked here because the limit alone cannot be: without `lockout` the right token passes from any
+//! address.
+
+use crate::request::facts::Presence;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use subtle::{Choice, ConstantTimeEq};
 
 /// The fleet's one static token: only a hash of it is kept.
-#[derive(Debug)]
-pub struct OverrideToken {}
+#[derive(Clone, PartialEq, Eq)]
+pub struct OverrideToken {
+    sha256: [u8; 32],
+}
+
+/// Why a text is no override token. Never holds any of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OverrideTokenError {
+    /// Nothing but white space: a file that was emptied, a variable that was not set.
+    #[error("the override token is empty; expected {MIN_LENGTH} to {MAX_LENGTH} characters")]
+    Empty,
+    /// Could be guessed.
+    #[error("the override token has {0} characters; expected {MIN_LENGTH} to {MAX_LENGTH}, best random ones")]
+    TooShort(usize),
+    /// Another file was meant.
+    #[error("the override token has {0} characters; expected {MIN_LENGTH} to {MAX_LENGTH}")]
+    TooLong(usize),
+    /// Could not stand in a header, or not arrive as it was written; where, from 1.
+    #[error("character {0} of the override token is not printable ASCII")]
+    NotPrintable(usize),
+}
+
+/// What a request's `X-Override-Token` is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverrideClaim {
+    /// The header did not come.
+    Absent,
+    /// It came and is not ours, or none is configured.
+    Wrong,
+    /// It is ours.
+    Valid,
+}
+
+const MIN_LENGTH: usize = 16;
+const MAX_LENGTH: usize = 1024;
+
+impl OverrideToken {
+    /// Hashes the token of this text; white space around it (the newline of a file) does not belong to it.
+    ///
+    /// # Errors
+    /// When the text is no usable token.
+    pub fn from_text(text: &str) -> Result<OverrideToken, OverrideTokenError> {
+        let token = text.trim_ascii();
+        if token.is_empty() {
+            return Err(OverrideTokenError::Empty);
+        }
+        if let Some(index) = token.bytes().position(|byte| !(byte.is_ascii_graphic() || byte == b' ')) {
+            return Err(OverrideTokenError::NotPrintable(index + 1));
+        }
+        match token.len() {
+            ..MIN_LENGTH => Err(OverrideTokenError::TooShort(token.len())),
+            MIN_LENGTH..=MAX_LENGTH => Ok(OverrideToken { sha256: Sha256::digest(token).into() }),
+            _ => Err(OverrideTokenError::TooLong(token.len())),
+        }
+    }
+
+    /// Compares what a request presents with the configured token, if there is one.
+    pub fn check(configured: Option<&OverrideToken>, presented: Presence<'_>) -> OverrideClaim {
+        let value = match presented {
+            Presence::Absent => return OverrideClaim::Absent,
+            Presence::Once(value) if !value.is_empty() && value.len() <= MAX_LENGTH => value,
+            Presence::Once(_) | Presence::Repeated => return OverrideClaim::Wrong,
+        };
+        let (expected, exists) = match configured {
+            Some(token) => (token.sha256, Choice::from(1)),
+            None => ([0; 32], Choice::from(0)),
+        };
+        let hash: [u8; 32] = Sha256::digest(value).into();
+        if bool::from(expected.ct_eq(&hash) & exists) { OverrideClaim::Valid } else { OverrideClaim::Wrong }
+    }
+}
+
+/// Shows that there is one, not even its hash: a short token could be guessed from that.
+impl fmt::Debug for OverrideToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OverrideToken(..)")
+    }
+}
+
+#[cfg(test)]
+#[path = "override_token/tests.rs"]
+mod tests;

@@ -1,5 +1,10 @@
 //! [`ServiceId`], [`ServiceKey`] (secret), [`Fingerprint`].
+//!
+//! What stays secret does so by type: a key cannot be printed, cloned or compared from outside this module; what is shown of it
+//! is a fingerprint. A text shorter than 32 characters is refused: it was meant as something else, or is no secret.
 
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,13 +48,111 @@ impl std::borrow::Borrow<str> for ServiceId {
     }
 }
 
-/// A service's secret: the ASCII text of the key file, which is the HMAC key, with its prepared MAC state. No `Debug` of
-/// the value, no `Clone`, wiped on drop.
-pub struct ServiceKey {}
+/// A service's secret: a MAC state prepared from the ASCII text of its key file. The text itself is not kept. No `Debug`
+/// of the value, no `Clone`, wiped on drop (so are the states cloned from it).
+pub struct ServiceKey {
+    prepared: Hmac<Sha256>,
+    fingerprint: Fingerprint,
+}
 
-/// What may be shown of a key: 8 hex digits of a hash over it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 4]);
+/// Why a text is no service key. Never holds any of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyTextError {
+    /// Nothing.
+    #[error("the key is empty; expected {KEY_TEXT}")]
+    Empty,
+    /// Too little to be a secret.
+    #[error("the key has {0} characters, at least {MIN_KEY_LENGTH} are needed; expected {KEY_TEXT}")]
+    TooShort(usize),
+    /// Longer than any key: another file was meant.
+    #[error("the key has {0} characters, at most {MAX_KEY_LENGTH} are taken; expected {KEY_TEXT}")]
+    TooLong(usize),
+    /// A space, a control character or something beyond ASCII; where, from 1.
+    #[error("character {0} of the key is a space, a control character or not ASCII; expected {KEY_TEXT}")]
+    NotPrintableAscii(usize),
+}
+
+const MIN_KEY_LENGTH: usize = 32;
+const MAX_KEY_LENGTH: usize = 1024;
+const KEY_TEXT: &str = "64 lowercase hex digits (256 bits)";
+
+impl ServiceKey {
+    /// Prepares the key from its text. **The HMAC key is the ASCII bytes of the text**, hex or not: the fleet's clients
+    /// never decode it.
+    ///
+    /// # Errors
+    /// When the text cannot be a key.
+    pub fn from_text(text: &str) -> Result<ServiceKey, KeyTextError> {
+        if text.is_empty() {
+            return Err(KeyTextError::Empty);
+        }
+        if let Some(index) = text.bytes().position(|byte| !byte.is_ascii_graphic()) {
+            return Err(KeyTextError::NotPrintableAscii(index + 1));
+        }
+        match text.len() {
+            ..MIN_KEY_LENGTH => Err(KeyTextError::TooShort(text.len())),
+            MIN_KEY_LENGTH..=MAX_KEY_LENGTH => Ok(ServiceKey::from_bytes(text.as_bytes())),
+            _ => Err(KeyTextError::TooLong(text.len())),
+        }
+    }
+
+    /// A key from raw bytes: only for [`near_miss`](super::near_miss), which asks whether a caller signed with the decoded bytes.
+    pub(super) fn from_bytes(bytes: &[u8]) -> ServiceKey {
+        #[expect(clippy::unwrap_used, reason = "HMAC takes keys of any length (RFC 2104)")]
+        let prepared = Hmac::<Sha256>::new_from_slice(bytes).unwrap();
+        let digest = prepared.clone().chain_update(FINGERPRINT_TEXT).finalize().into_bytes();
+        let fingerprint = Fingerprint([digest[0], digest[1], digest[2], digest[3]]);
+        ServiceKey { prepared, fingerprint }
+    }
+
+    /// What may be shown of it.
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// A MAC state ready to take a text: a copy of the prepared one, which saves hashing the key for each request.
+    pub(super) fn begin(&self) -> Hmac<Sha256> {
+        #[cfg(test)]
+        super::verify::MACS.with(|count| count.set(count.get() + 1));
+        self.prepared.clone()
+    }
+}
+
+/// Shows the fingerprint, never the key.
+impl fmt::Debug for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServiceKey({})", self.fingerprint)
+    }
+}
+
+/// The keys that may verify one service: during a rotation, two overlap.
+#[derive(Debug)]
+pub struct ServiceKeys {
+    /// What the service signs with, or soon will.
+    pub current: Arc<ServiceKey>,
+    /// What it signed with before, as long as that is still taken.
+    pub previous: Option<Arc<ServiceKey>>,
+}
+
+impl ServiceKeys {
+    /// One key, no rotation under way.
+    pub fn single(key: ServiceKey) -> ServiceKeys {
+        ServiceKeys { current: Arc::new(key), previous: None }
+    }
+
+    /// Both, the current one first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ServiceKey>> {
+        std::iter::once(&self.current).chain(&self.previous)
+    }
+}
+
+/// Cannot be a signed text, which begins with a letter or digit: knowing a fingerprint is not knowing a signature.
+const FINGERPRINT_TEXT: &[u8] = b"\0countersign key fingerprint";
+
+/// What may be shown of a key: 8 hex digits. They are cut from a MAC made with the key, so they help a guesser no more
+/// than any one signature on the wire does, and leave 224 of 256 bits unsaid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint([u8; 4]);
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,3 +162,7 @@ impl fmt::Display for Fingerprint {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "key/tests.rs"]
+mod tests;
