@@ -52,8 +52,8 @@ pub enum ListenError {
 /// Everything that is listened on.
 #[derive(Debug, Default)]
 pub struct Opened {
-    /// The listeners with what they guard.
-    pub inbound: Vec<(BoundListener, Arc<Inbound>)>,
+    /// The listeners, each with the place of what it guards in the configuration.
+    pub sockets: Vec<(BoundListener, usize)>,
     /// Socket files that we made and remove at the end.
     pub socket_files: Vec<SocketFile>,
 }
@@ -72,7 +72,7 @@ pub struct SocketFile {
 pub fn open(inbound: &[Arc<Inbound>], mut inherited: Inherited) -> Result<Opened, Vec<ListenError>> {
     let mut opened = Opened::default();
     let mut errors = Vec::new();
-    for guarded in inbound {
+    for (place, guarded) in inbound.iter().enumerate() {
         let result = match &guarded.listen {
             Listen::Tcp(address) => tcp(*address, "[inbound].listen").map(|bound| vec![BoundListener::Tcp(bound)]),
             Listen::Unix(path) => unix(path, "[inbound].listen").map(|(bound, file)| {
@@ -82,7 +82,7 @@ pub fn open(inbound: &[Arc<Inbound>], mut inherited: Inherited) -> Result<Opened
             Listen::Systemd(name) => inherited.take(name).map_err(ListenError::from),
         };
         match result {
-            Ok(bound) => opened.inbound.extend(bound.into_iter().map(|bound| (bound, Arc::clone(guarded)))),
+            Ok(bound) => opened.sockets.extend(bound.into_iter().map(|bound| (bound, place))),
             Err(error) => errors.push(error),
         }
     }
@@ -91,6 +91,14 @@ pub fn open(inbound: &[Arc<Inbound>], mut inherited: Inherited) -> Result<Opened
         tracing::warn!(names = left_over.join(" "), "inherited sockets that no listener takes");
     }
     if errors.is_empty() { Ok(opened) } else { Err(errors) }
+}
+
+/// The address of a TCP listener.
+pub fn address(socket: &BoundListener) -> Option<SocketAddr> {
+    match socket {
+        BoundListener::Tcp(listener) => listener.local_addr().ok(),
+        BoundListener::Unix(_) => None,
+    }
 }
 
 /// Listens on a TCP address; `key` is what the configuration calls it.

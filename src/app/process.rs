@@ -1,18 +1,21 @@
-//! The process itself: nothing of its memory leaves it, and it may open as many descriptors as the system allows.
+//! The process itself: nothing of its memory leaves it, it may open as many descriptors as the system allows, and a panic
+//! is a line in the log.
 //!
 //! Keys live in memory. A core dump would carry them to disk, and a debugger of the same user could read them: both are
 //! switched off. Neither failure stops the start (a container may forbid the calls); it is logged.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
-/// Switches core dumps and inspection by other processes off. Call it before keys are read.
-pub fn keep_memory_private() {
+/// Switches core dumps and inspection by other processes off. Call it before keys are read. Returns what did not work.
+pub fn keep_memory_private() -> Vec<String> {
+    let mut problems = Vec::new();
     if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
-        tracing::warn!(%error, "cannot switch core dumps off");
+        problems.push(format!("core dumps cannot be switched off: {error}"));
     }
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "cannot keep other processes from reading our memory");
+        problems.push(format!("inspection by other processes cannot be switched off: {error}"));
     }
+    problems
 }
 
 /// Raises the soft limit of open descriptors to the hard one and returns it; `None`: unlimited. Each request in flight
@@ -29,4 +32,13 @@ pub fn raise_descriptor_limit() -> Option<u64> {
             limit.current
         }
     }
+}
+
+/// Logs panics with their place, so that they are found where everything else is found.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, message, "a panic: this is a fault of the program");
+    }));
 }

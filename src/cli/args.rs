@@ -5,7 +5,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::{Path, PathBuf};
 
 /// Where the configuration is when nobody says otherwise.
-pub const DEFAULT_CONFIG: &str = "/etc/countersign/countersign.toml";
+pub use crate::config::check::DEFAULT_FILE as DEFAULT_CONFIG;
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -74,7 +74,12 @@ impl Output {
 
     /// May the text carry colours? Only on a terminal, and not against `NO_COLOR`.
     pub fn is_colourful(&self) -> bool {
-        !self.json && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        !self.json && io::stdout().is_terminal() && colours_are_welcome()
+    }
+
+    /// The same for what goes to standard error.
+    pub fn is_colourful_on_stderr(&self) -> bool {
+        !self.json && io::stderr().is_terminal() && colours_are_welcome()
     }
 
     /// Prints text and a newline.
@@ -131,6 +136,10 @@ pub fn complain(text: &str) {
 fn complain_raw(text: &str) {
     // Nowhere to report that standard error is gone.
     let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+}
+
+fn colours_are_welcome() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn written(result: io::Result<()>) -> Result<(), CliError> {

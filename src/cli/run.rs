@@ -1,13 +1,16 @@
 //! `run`: guard a backend, from a file, from flags, or from both.
 
-use super::args::ConfigArgs;
+use super::args::{ConfigArgs, DEFAULT_CONFIG};
 use super::output::{Answer, CliError, Output};
+use crate::app::{self, RunError, StartError};
+use crate::config::check::Overrides;
+use crate::config::env::Environment;
+use crate::config::reload::Source;
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
-Without a file, --upstream and --listen (or --protect) are enough: keys are made in the state directory at the first
-start, and nothing is refused (mode log) until you say `--mode enforce`. A flag beats the environment, the
-environment beats the file.
+With --upstream no file is needed: then keys are made in the state directory at the first start, and nothing is
+refused (mode log) until you say `--mode enforce`. A flag beats the environment, the environment beats the file.
 
 Examples:
   countersign run
@@ -44,12 +47,18 @@ pub struct Args {
     /// Directory for keys made at first start, the sampling salt and the lock
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Directory of `*.env` files, one key each [default: keys in the state directory]
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
     /// Read-only listener for /metrics, /healthz and /readyz: `host:port`, or `off`
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
-    /// Where audit records go: a file, or `stdout`
+    /// Where audit records go: a file, `stdout` or `journald`
     #[arg(long, value_name = "FILE")]
     pub audit: Option<String>,
+    /// Worker threads; 0 is one per core
+    #[arg(long, value_name = "N")]
+    pub workers: Option<String>,
     /// Log level: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -62,6 +71,57 @@ pub struct Args {
 ///
 /// # Errors
 /// When the configuration is not good, or the surroundings do not let it start or go on.
-pub fn run(_args: Args, _output: &Output) -> Result<Answer, CliError> {
-    Err(CliError::Failed("the proxy is not wired yet".into()))
+pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
+    match app::run(source(args)) {
+        Ok(()) => Ok(Answer::Done),
+        Err(RunError::Configuration(problems)) => {
+            Err(CliError::Configuration(problems.render(output.is_colourful_on_stderr())))
+        }
+        Err(RunError::Start(error @ StartError::Keys(_))) => Err(CliError::Usage(error.to_string())),
+        Err(error) => Err(CliError::Failed(error.to_string())),
+    }
+}
+
+/// A backend named by a flag needs no file: then only a file that somebody names is read.
+fn source(args: Args) -> Source {
+    let file = match (&args.config.config, &args.upstream) {
+        (Some(named), _) => Some(named.clone()),
+        (None, Some(_)) => None,
+        (None, None) => Some(PathBuf::from(DEFAULT_CONFIG)),
+    };
+    let Args {
+        upstream,
+        listen,
+        protect,
+        exempt,
+        mode,
+        percentage,
+        state_dir,
+        keys,
+        audit,
+        admin,
+        workers,
+        log_level,
+        log_format,
+        ..
+    } = args;
+    Source {
+        file,
+        environment: Environment::of_process(),
+        overrides: Overrides {
+            upstream,
+            listen,
+            protect,
+            exempt,
+            mode,
+            percentage,
+            state_dir,
+            keys_dir: keys,
+            audit,
+            admin,
+            workers,
+            log_level,
+            log_format,
+        },
+    }
 }

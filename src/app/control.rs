@@ -1,0 +1,200 @@
+//! While it runs: signals, changed files, the watchdog, and the end.
+//!
+//! | signal | meaning |
+//! |---|---|
+//! | HUP | reload, as a changed file does |
+//! | USR1 | open the audit file anew, nothing else |
+//! | USR2 | kept for the emergency rollback of a later version: until then it is logged and does nothing |
+//! | TERM, INT | drain and stop; a second one stops at once |
+
+use super::start::{AdminServer, App};
+use super::{RunError, summary};
+use crate::systemd;
+use crate::telemetry::audit::record::Event;
+use std::io;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+/// How often the parts are looked at when no watchdog asks for more.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// So many looks in a row at an accept loop that stands still: then it is dead, and so should the process be.
+const STANDSTILL: u32 = 10;
+
+/// How long the audit log may take to write out what it has.
+const AUDIT_CLOSE: Duration = Duration::from_secs(5);
+
+/// The signals we answer to.
+pub struct Signals {
+    hangup: Signal,
+    reopen: Signal,
+    rollback: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on these signals are ours.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn install() -> io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
+            rollback: signal(SignalKind::user_defined2())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next order of any kind.
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.terminate.recv() => Order::Stop("TERM"),
+            _ = self.interrupt.recv() => Order::Stop("INT"),
+            _ = self.hangup.recv() => Order::Reload,
+            _ = self.reopen.recv() => Order::Reopen,
+            _ = self.rollback.recv() => Order::Rollback,
+        }
+    }
+
+    /// The next order to stop; the others no longer count.
+    async fn next_stop(&mut self) {
+        while !matches!(self.next().await, Order::Stop(_)) {}
+    }
+}
+
+/// What a signal means.
+enum Order {
+    Stop(&'static str),
+    Reload,
+    Reopen,
+    Rollback,
+}
+
+impl App {
+    /// Serves until it is told to stop, then drains.
+    ///
+    /// # Errors
+    /// When a part ends that must not, or a second signal cuts the end short.
+    pub async fn serve(mut self, mut signals: Signals) -> Result<(), RunError> {
+        systemd::ready(&summary::status(&self.shared.snapshot.load()));
+        let mut pulse = Pulse::new();
+        let signal = loop {
+            tokio::select! {
+                order = signals.next() => match order {
+                    Order::Stop(signal) => break signal,
+                    Order::Reload => self.reload("signal"),
+                    Order::Reopen => {
+                        self.audit.reopen();
+                        tracing::info!("audit file opened anew");
+                        self.record(Event::Audit, "signal", "opened anew".to_owned(), Vec::new());
+                    }
+                    Order::Rollback => tracing::warn!(
+                        "signal USR2 asks for the emergency rollback, which is not built yet in this version: nothing \
+                         changed; to stop refusing, set mode = \"log\" under [enforcement]"
+                    ),
+                },
+                Some(changed) = self.changes.recv() => {
+                    for path in &changed.paths {
+                        tracing::debug!(path = %path.display(), "changed");
+                    }
+                    self.reload("file");
+                }
+                () = pulse.beat() => self.look(&mut pulse)?,
+            }
+        };
+        tracing::info!(signal, "stopping");
+        let drain = self.shared.snapshot.load().config.timeouts.drain;
+        tokio::select! {
+            () = self.stop(signal, drain) => Ok(()),
+            () = signals.next_stop() => Err(RunError::Cut),
+        }
+    }
+
+    /// Lets requests in flight finish for at most `drain`, then ends everything.
+    pub async fn stop(mut self, who: &'static str, drain: Duration) {
+        self.readiness.draining();
+        systemd::stopping(drain + AUDIT_CLOSE + PULSE);
+        let mut pulse = Pulse::new();
+        let drained = {
+            let drained = self.proxy.drain(drain);
+            tokio::pin!(drained);
+            loop {
+                tokio::select! {
+                    drained = &mut drained => break drained,
+                    // What the watchdog wants to know is whether the process hangs, and it does not.
+                    () = pulse.beat() => pulse.kick(),
+                }
+            }
+        };
+        if drained.cut > 0 {
+            tracing::warn!(connections = drained.cut, "the drain deadline came, connections were cut");
+        }
+        self.record(Event::Stop, who, "stopped".to_owned(), vec![("cut", drained.cut.to_string())]);
+        if let Some(AdminServer { task, stop, .. }) = self.admin.take() {
+            // The task may be gone already, and how it ended no longer matters.
+            let _ = stop.send(());
+            let _ = tokio::time::timeout(PULSE, task).await;
+        }
+        for file in &self.socket_files {
+            file.remove();
+        }
+        let lost = self.audit.close(AUDIT_CLOSE);
+        if lost > 0 {
+            tracing::error!(records = lost, "audit records were lost: the sink did not take them in time");
+        }
+        tracing::info!("stopped");
+    }
+
+    /// Are all parts alive? Then the watchdog may know.
+    fn look(&self, pulse: &mut Pulse) -> Result<(), RunError> {
+        if self.admin.as_ref().is_some_and(|admin| admin.task.is_finished()) {
+            return Err(RunError::Critical("the admin listener"));
+        }
+        if self.checks.iter().any(|check| check.task.is_finished()) {
+            return Err(RunError::Critical("an upstream's health check"));
+        }
+        if self.proxy.accepting() {
+            pulse.standstill = 0;
+            pulse.kick();
+        } else {
+            pulse.standstill += 1;
+            tracing::error!(times = pulse.standstill, "the accept loop stands still");
+            if pulse.standstill >= STANDSTILL {
+                return Err(RunError::Critical("the accept loop"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When to look at the parts, and whether a watchdog waits for the result.
+struct Pulse {
+    interval: tokio::time::Interval,
+    watched: bool,
+    standstill: u32,
+}
+
+impl Pulse {
+    fn new() -> Pulse {
+        let watchdog = systemd::watchdog();
+        // Twice in each interval of the watchdog, as sd_watchdog_enabled(3) advises.
+        let period = watchdog.map_or(PULSE, |interval| PULSE.min(interval / 2)).max(Duration::from_millis(10));
+        let mut interval = tokio::time::interval(period);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Pulse { interval, watched: watchdog.is_some(), standstill: 0 }
+    }
+
+    async fn beat(&mut self) {
+        self.interval.tick().await;
+    }
+
+    fn kick(&self) {
+        if self.watched {
+            systemd::kick_watchdog();
+        }
+    }
+}

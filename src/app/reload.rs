@@ -1,0 +1,109 @@
+//! A new configuration takes effect, whole or not at all.
+//!
+//! 1. Load and check the files and every key they name, and open a new audit sink where one is wanted. Any problem ends
+//!    here: nothing has changed.
+//! 2. Swap one snapshot. A request in flight is judged by the one it took; no request sees parts of two.
+//! 3. Tell those who only follow: log level, failure limit, health checks, admin hosts, metrics, the watch.
+
+use super::start::{App, HealthCheck, service_ids};
+use super::{keys, summary};
+use crate::clock;
+use crate::config::reload::{self, Reloaded};
+use crate::config::{Config, Inbound};
+use crate::snapshot::Snapshot;
+use crate::systemd;
+use crate::telemetry::audit::record::Event;
+use std::sync::Arc;
+
+impl App {
+    /// Loads again, because `who` (`signal`, `file`) wants it. A configuration that does not stand changes nothing.
+    pub fn reload(&mut self, who: &'static str) {
+        systemd::reloading();
+        match self.replace(who) {
+            Ok(()) => self.shared.metrics.reloaded(true, clock::unix_seconds()),
+            Err(problem) => {
+                self.shared.metrics.reloaded(false, clock::unix_seconds());
+                tracing::error!(who, problem, "reload refused, the running configuration stays");
+                self.record(Event::ReloadFailed, who, problem.clone(), Vec::new());
+                self.readiness.reloaded(Some(problem));
+            }
+        }
+        systemd::ready(&summary::status(&self.shared.snapshot.load()));
+    }
+
+    fn replace(&mut self, who: &'static str) -> Result<(), String> {
+        let running = self.shared.snapshot.load_full();
+        let Reloaded { loaded, enforcement, needs_restart } =
+            reload::reload(&self.source, &running.config, running.enforcement)
+                .map_err(|problems| problems.to_string())?;
+        let table = keys::load(&loaded.config).map_err(|error| error.to_string())?;
+        if loaded.config.audit != running.config.audit {
+            self.audit.reconfigure(&loaded.config.audit).map_err(|error| error.to_string())?;
+        }
+
+        // From here on nothing can fail.
+        let changed_keys = keys::changes(&running.keys, &table);
+        let snapshot = Arc::new(Snapshot {
+            config: Arc::new(loaded.config),
+            keys: Arc::new(table),
+            enforcement,
+            generation: running.generation + 1,
+        });
+        self.shared.snapshot.store(Arc::clone(&snapshot));
+        self.follow(&running.config, &snapshot);
+        self.watcher.watch(loaded.watched);
+        self.readiness.reloaded(None);
+
+        summary::log_warnings(&loaded.warnings);
+        tracing::info!(
+            who,
+            generation = snapshot.generation,
+            mode = summary::mode(enforcement.mode),
+            percentage = enforcement.percentage.value(),
+            rules = snapshot.config.rules.rules().len(),
+            services_with_keys = snapshot.keys.ids().count(),
+            "reloaded"
+        );
+        for key in &needs_restart {
+            tracing::warn!(key, "changed in the configuration, takes effect with the next start");
+        }
+        let mut facts = summary::facts(&snapshot);
+        if !needs_restart.is_empty() {
+            facts.push(("needs_restart", needs_restart.join(" ")));
+        }
+        self.record(Event::Reload, who, "the configuration took effect".to_owned(), facts);
+        if enforcement != running.enforcement {
+            let why = format!(
+                "edited: was {} at {}",
+                summary::mode(running.enforcement.mode),
+                running.enforcement.percentage
+            );
+            self.record(Event::Mode, who, why, summary::facts(&snapshot));
+        }
+        for (why, facts) in changed_keys {
+            self.record(Event::Key, who, why, facts);
+        }
+        Ok(())
+    }
+
+    /// Those that hold a copy of something, or run by it.
+    fn follow(&mut self, before: &Config, now: &Snapshot) {
+        let config = &now.config;
+        if let Some(log) = &self.log {
+            log.set_level(config.log.level);
+        }
+        let limit = config.rate_limit;
+        if limit != before.rate_limit {
+            self.shared.failure_limit.reconfigure(limit.failures, limit.window, limit.addresses);
+        }
+        self.admin_state.allowed_hosts.store(Arc::new(config.admin.allowed_hosts.clone()));
+        self.shared.metrics.set_services(service_ids(config, &now.keys));
+        self.shared.metrics.set_in_force(now.enforcement, now.generation);
+        for (check, inbound) in self.checks.iter_mut().zip(&config.inbound) {
+            let Inbound { health, .. } = &**inbound;
+            if *health != check.how {
+                *check = HealthCheck::start(Arc::clone(&check.upstream), health.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! [`App`]: everything a running sidecar is made of, made in order.
+
+use super::listeners::{self, ListenError, SocketFile};
+use super::state_dir::{StateDir, StateDirError};
+use super::{keys, process, summary};
+use crate::admin::{self, AdminState, Readiness};
+use crate::clock;
+use crate::config::check::Loaded;
+use crate::config::reload::{Changed, Source, Watcher};
+use crate::config::{Config, Health};
+use crate::keys::KeyTable;
+use crate::policy::failure_limit::FailureLimit;
+use crate::policy::replay::ReplayTable;
+use crate::proxy::{Listener, Proxy, Shared};
+use crate::snapshot::Snapshot;
+use crate::systemd::Inherited;
+use crate::telemetry::audit::record::Event;
+use crate::telemetry::audit::{AuditLog, StateChange};
+use crate::telemetry::logging::LogHandle;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::health::UpstreamHealth;
+use arc_swap::ArcSwap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Signatures remembered to recognise a second sight: ten minutes of 200 signed requests a second.
+const REPLAY_CAPACITY: usize = 131_072;
+
+/// A running sidecar.
+pub struct App {
+    pub(super) source: Source,
+    pub(super) shared: Arc<Shared>,
+    pub(super) proxy: Proxy,
+    pub(super) audit: AuditLog,
+    pub(super) admin: Option<AdminServer>,
+    pub(super) admin_state: Arc<AdminState>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) checks: Vec<HealthCheck>,
+    pub(super) watcher: Watcher,
+    pub(super) changes: mpsc::Receiver<Changed>,
+    pub(super) log: Option<LogHandle>,
+    pub(super) socket_files: Vec<SocketFile>,
+    addresses: Vec<SocketAddr>,
+    /// Held until the very end: a successor may start only when nothing of ours runs.
+    _state_dir: StateDir,
+}
+
+/// The admin listener's task.
+pub(super) struct AdminServer {
+    pub(super) address: SocketAddr,
+    pub(super) task: JoinHandle<()>,
+    pub(super) stop: oneshot::Sender<()>,
+}
+
+/// One upstream's health check.
+pub(super) struct HealthCheck {
+    pub(super) upstream: Arc<UpstreamHealth>,
+    pub(super) how: Option<Health>,
+    pub(super) task: JoinHandle<()>,
+}
+
+/// Why a sidecar with a good configuration does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory.
+    #[error("{0}")]
+    StateDir(#[from] StateDirError),
+    /// The keys; the text names the file and what is wrong with it.
+    #[error("{0}")]
+    Keys(String),
+    /// The listeners, every one that cannot be opened.
+    #[error("{}", lines(.0))]
+    Listen(Vec<ListenError>),
+    /// The audit log; the text names the file and what to do.
+    #[error("cannot open the audit log: {0}")]
+    Audit(io::Error),
+    /// Threads, runtimes, watches.
+    #[error("cannot start {part}: {error}")]
+    Part {
+        /// What.
+        part: &'static str,
+        /// What came of it.
+        error: io::Error,
+    },
+}
+
+fn lines(errors: &[ListenError]) -> String {
+    errors.iter().enumerate().fold(String::new(), |mut text, (at, error)| {
+        let _ = write!(text, "{}{error}", if at == 0 { "" } else { "\nerror: " });
+        text
+    })
+}
+
+impl App {
+    /// Starts everything. When this returns, connections are taken and judged. `log`: to follow changes of the level.
+    ///
+    /// # Errors
+    /// When the surroundings do not let it; nothing is left running then.
+    pub async fn start(source: Source, loaded: Loaded, log: Option<LogHandle>) -> Result<App, StartError> {
+        let Loaded { config, watched, .. } = loaded;
+        let part = |part| move |error| StartError::Part { part, error };
+        let descriptors = process::raise_descriptor_limit();
+        let state_dir = StateDir::hold(&config.state_dir)?;
+        let salt = state_dir.salt()?;
+        keys::make_first(&config, &source)?;
+        let table = keys::load(&config)?;
+
+        let opened = listeners::open(&config.inbound, Inherited::from_environment());
+        let admin = config.admin.listen.map(|address| listeners::tcp(address, "[admin].listen")).transpose();
+        let (opened, admin) = match (opened, admin) {
+            (Ok(opened), Ok(admin)) => (opened, admin),
+            (Err(mut errors), admin) => {
+                errors.extend(admin.err());
+                return Err(StartError::Listen(errors));
+            }
+            (Ok(_), Err(error)) => return Err(StartError::Listen(vec![error])),
+        };
+
+        let audit = AuditLog::start(&config.audit, config.workers).map_err(StartError::Audit)?;
+        let metrics = Arc::new(Metrics::new(config.workers, service_ids(&config, &table)));
+        let upstreams: Vec<_> =
+            config.inbound.iter().map(|inbound| UpstreamHealth::new(inbound.upstream.clone())).collect();
+        metrics.set_in_force(config.enforcement, 1);
+        metrics.watch_audit(audit.queue().clone());
+        metrics.watch_upstreams(upstreams.clone());
+        let readiness = Arc::new(Readiness::new(upstreams.clone()));
+        let admin_state = Arc::new(AdminState {
+            metrics: Arc::clone(&metrics),
+            readiness: Arc::clone(&readiness),
+            allowed_hosts: ArcSwap::from_pointee(config.admin.allowed_hosts.clone()),
+        });
+        let (watcher, changes) = Watcher::start(watched).map_err(part("the file watch"))?;
+        let admin = match admin {
+            Some(socket) => Some(AdminServer::start(socket, &admin_state).map_err(part("the admin listener"))?),
+            None => None,
+        };
+
+        let config = Arc::new(config);
+        let limit = config.rate_limit;
+        let shared = Arc::new(Shared {
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot {
+                config: Arc::clone(&config),
+                keys: Arc::new(table),
+                enforcement: config.enforcement,
+                generation: 1,
+            })),
+            failure_limit: Arc::new(FailureLimit::new(limit.failures, limit.window, limit.addresses)),
+            replay: Arc::new(ReplayTable::new(REPLAY_CAPACITY)),
+            salt,
+            audit: audit.queue().clone(),
+            metrics,
+        });
+        let addresses = opened.sockets.iter().filter_map(|(socket, _)| listeners::address(socket)).collect();
+        let sockets = opened.sockets.into_iter().map(|(socket, inbound)| Listener {
+            socket,
+            inbound,
+            guards: Arc::clone(&config.inbound[inbound]),
+            health: Arc::clone(&upstreams[inbound]),
+        });
+        let proxy =
+            Proxy::start(Arc::clone(&shared), sockets.collect(), config.workers).map_err(part("the workers"))?;
+        let checks = upstreams
+            .into_iter()
+            .zip(&config.inbound)
+            .map(|(upstream, inbound)| HealthCheck::start(upstream, inbound.health.clone()))
+            .collect();
+
+        let app = App {
+            source,
+            shared,
+            proxy,
+            audit,
+            admin,
+            admin_state,
+            readiness,
+            checks,
+            watcher,
+            changes,
+            log,
+            socket_files: opened.socket_files,
+            addresses,
+            _state_dir: state_dir,
+        };
+        app.readiness.serving();
+        summary::log_start(&app.shared.snapshot.load(), descriptors);
+        app.record(Event::Start, "process", "started".to_owned(), summary::facts(&app.shared.snapshot.load()));
+        Ok(app)
+    }
+
+    /// The TCP addresses that are listened on, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The admin listener's address.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
+    }
+
+    /// Puts a change of state on record.
+    pub(super) fn record(&self, event: Event, who: &str, why: String, detail: Vec<(&'static str, String)>) {
+        self.audit.queue().state_change(StateChange {
+            unix_micros: clock::unix_micros(),
+            event,
+            who: who.to_owned(),
+            why,
+            generation: self.shared.snapshot.load().generation,
+            detail,
+        });
+    }
+}
+
+/// The ids that may become values of a metric's label: never what a request claims.
+pub(super) fn service_ids<'c>(config: &'c Config, keys: &'c KeyTable) -> impl Iterator<Item = &'c str> {
+    config.services.keys().chain(keys.ids()).map(|id| id.as_str())
+}
+
+impl AdminServer {
+    fn start(socket: std::net::TcpListener, state: &Arc<AdminState>) -> io::Result<AdminServer> {
+        let address = socket.local_addr()?;
+        let socket = tokio::net::TcpListener::from_std(socket)?;
+        let (stop, stopped) = oneshot::channel();
+        let state = Arc::clone(state);
+        let task = tokio::spawn(admin::serve(socket, state, async {
+            // An error means that the sender is gone: the same order.
+            let _ = stopped.await;
+        }));
+        Ok(AdminServer { address, task, stop })
+    }
+}
+
+impl HealthCheck {
+    pub(super) fn start(upstream: Arc<UpstreamHealth>, how: Option<Health>) -> HealthCheck {
+        let task = tokio::spawn(Arc::clone(&upstream).watch(how.clone()));
+        HealthCheck { upstream, how, task }
+    }
+}
+
+impl Drop for HealthCheck {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,116 @@
+//! What the sidecar says of itself: at start in the log, to the service manager in one line, and on record with every
+//! change of state.
+
+use crate::config::diagnostic::Diagnostics;
+use crate::config::{Inbound, Listen};
+use crate::policy::enforcement::{Mode, Sampling};
+use crate::rules::classify::Access;
+use crate::snapshot::Snapshot;
+
+/// The line that `systemctl status` shows.
+pub fn status(snapshot: &Snapshot) -> String {
+    let enforcement = snapshot.enforcement;
+    let doing = match enforcement.mode {
+        Mode::Log => "mode log: nothing is refused".to_owned(),
+        Mode::Enforce => format!("mode enforce at {}", enforcement.percentage),
+    };
+    let guarded: Vec<String> = snapshot.config.inbound.iter().map(|inbound| guards(inbound)).collect();
+    format!("{doing}; {}; generation {}", guarded.join(", "), snapshot.generation)
+}
+
+/// Facts of a snapshot for the record of a change of state.
+pub fn facts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+    vec![
+        ("in_force_mode", mode(snapshot.enforcement.mode).to_owned()),
+        ("in_force_percentage", snapshot.enforcement.percentage.value().to_string()),
+        ("rules", snapshot.config.rules.rules().len().to_string()),
+        ("services_with_keys", snapshot.keys.ids().count().to_string()),
+    ]
+}
+
+/// Says at start what is guarded, by what, and how strictly.
+pub fn log_start(snapshot: &Snapshot, descriptors: Option<u64>) {
+    let (config, enforcement) = (&snapshot.config, snapshot.enforcement);
+    for inbound in &config.inbound {
+        tracing::info!(listen = listen(&inbound.listen), upstream = upstream(inbound), "guarding");
+    }
+    let rules = config.rules.rules();
+    let service = rules.iter().filter(|rule| rule.access == Access::Service).count();
+    tracing::info!(
+        mode = mode(enforcement.mode),
+        percentage = enforcement.percentage.value(),
+        sampling = sampling(enforcement.sampling),
+        service_rules = service,
+        exempt_rules = rules.len() - service,
+        services_with_keys = snapshot.keys.ids().count(),
+        override_token = config.override_token.is_some(),
+        window_seconds = config.signature.window_seconds,
+        workers = config.workers,
+        generation = snapshot.generation,
+        "in force"
+    );
+    match enforcement.mode {
+        Mode::Log => tracing::info!("mode log: every request passes, what would be refused is recorded"),
+        Mode::Enforce if enforcement.percentage.value() == 0 => {
+            tracing::warn!("mode enforce at 0%: every request passes, what would be refused is recorded");
+        }
+        Mode::Enforce => {}
+    }
+    for rule in rules {
+        for caller in rule.callers.iter().flatten() {
+            if snapshot.keys.ids().all(|id| id != caller) {
+                tracing::warn!(rule = &*rule.name, caller = caller.as_str(), "a rule names a caller that has no key");
+            }
+        }
+    }
+    if let Some(descriptors) = descriptors {
+        // Each connection may need one upstream; some are for files, workers, the log.
+        let needed = config.limits.connections as u64 * 2 + 64;
+        if descriptors < needed {
+            tracing::warn!(
+                descriptors,
+                needed,
+                "the limit of open descriptors is lower than [limits].connections may need: raise LimitNOFILE, or lower it"
+            );
+        }
+    }
+}
+
+/// Says what a person should look at.
+pub fn log_warnings(warnings: &Diagnostics) {
+    for warning in warnings.iter() {
+        tracing::warn!(problem = warning.message, "in the configuration");
+    }
+}
+
+/// The word for a mode, as in the configuration.
+pub const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Log => "log",
+        Mode::Enforce => "enforce",
+    }
+}
+
+const fn sampling(sampling: Sampling) -> &'static str {
+    match sampling {
+        Sampling::Call => "call",
+        Sampling::Caller => "caller",
+        Sampling::Random => "random",
+    }
+}
+
+fn guards(inbound: &Inbound) -> String {
+    format!("{} guards {}", listen(&inbound.listen), upstream(inbound))
+}
+
+fn listen(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Systemd(name) => format!("systemd:{name}"),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn upstream(inbound: &Inbound) -> String {
+    format!("http://{}:{}", inbound.upstream.host, inbound.upstream.port)
+}
