@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The process that listens where `address` is wanted, in words: `process 1234 (uvicorn)`.
 pub fn of(address: SocketAddr) -> Option<String> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+    let inode = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].iter().find_map(|table| {
         let text = std::fs::read_to_string(table).ok()?;
         text.lines().skip(1).find_map(|line| listening(line, address))
     })?;

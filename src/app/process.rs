@@ -9,7 +9,10 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpabl
 /// Switches core dumps and inspection by other processes off. Call it before keys are read. Returns what did not work.
 pub fn keep_memory_private() -> Vec<String> {
     let mut problems = Vec::new();
-    if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+    // Where it is off already the call is not made: a service manager that switched it off may forbid the call, too.
+    if getrlimit(Resource::Core).maximum != Some(0)
+        && let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+    {
         problems.push(format!("core dumps cannot be switched off: {error}"));
     }
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {

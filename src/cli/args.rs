@@ -18,7 +18,7 @@ Exit codes: 0 done, 1 the answer is no, 2 usage or configuration error, 3 sideca
 
 /// Authenticating reverse proxy: a sidecar that verifies who signed each request.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, about, after_help = AFTER_HELP, subcommand_required = true)]
+#[command(name = "countersign", version, after_help = AFTER_HELP, subcommand_required = true)]
 #[command(arg_required_else_help = false, disable_help_subcommand = true, max_term_width = 110)]
 pub struct Cli {
     /// Print JSON instead of text
