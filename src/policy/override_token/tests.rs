@@ -1,1 +1,91 @@
-//! Promises of the module above.
+//! What is a token, and what never matches one.
+#![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test")]
+
+use super::*;
+
+const TOKEN: &str = "fake-override-token-for-tests";
+
+fn check(value: &[u8]) -> OverrideClaim {
+    let token = OverrideToken::from_text(TOKEN).unwrap();
+    OverrideToken::check(Some(&token), Presence::Once(value))
+}
+
+#[test]
+fn the_token_itself_is_valid_and_the_newline_of_its_file_is_no_part_of_it() {
+    assert_eq!(check(TOKEN.as_bytes()), OverrideClaim::Valid);
+    for text in
+        ["fake-override-token-for-tests\n", "fake-override-token-for-tests\r\n", "  fake-override-token-for-tests "]
+    {
+        assert_eq!(OverrideToken::from_text(text).unwrap(), OverrideToken::from_text(TOKEN).unwrap());
+    }
+}
+
+#[test]
+fn what_is_not_exactly_the_token_is_wrong() {
+    for value in [
+        &b""[..],
+        b"x",
+        b"fake-override-token-for-test",
+        b"fake-override-token-for-testss",
+        b"Fake-override-token-for-tests",
+        b"fake-override-token-for-tests ",
+        b"fake-override-token-for-tests\0",
+        b"\xff\xfe",
+        &[0; 32],
+        &[b'a'; 1024],
+        &[b'a'; 1025],
+        &[b'a'; 60_000],
+    ] {
+        assert_eq!(check(value), OverrideClaim::Wrong, "{value:?}");
+    }
+}
+
+#[test]
+fn every_shorter_prefix_of_the_token_is_wrong() {
+    for end in 0..TOKEN.len() {
+        assert_eq!(check(&TOKEN.as_bytes()[..end]), OverrideClaim::Wrong, "{end}");
+    }
+}
+
+#[test]
+fn a_repeated_header_is_wrong_and_an_absent_one_is_absent() {
+    let token = OverrideToken::from_text(TOKEN).unwrap();
+    assert_eq!(OverrideToken::check(Some(&token), Presence::Repeated), OverrideClaim::Wrong);
+    assert_eq!(OverrideToken::check(Some(&token), Presence::Absent), OverrideClaim::Absent);
+    assert_eq!(OverrideToken::check(None, Presence::Absent), OverrideClaim::Absent);
+}
+
+#[test]
+fn where_none_is_configured_every_value_is_as_wrong_as_a_wrong_one() {
+    let zero = [0; 32];
+    for value in [TOKEN.as_bytes(), b"", b"x", &zero] {
+        assert_eq!(OverrideToken::check(None, Presence::Once(value)), OverrideClaim::Wrong);
+    }
+    assert_eq!(OverrideToken::check(None, Presence::Repeated), OverrideClaim::Wrong);
+}
+
+#[test]
+fn what_could_be_guessed_or_not_sent_is_no_token() {
+    for (text, error) in [
+        (String::new(), OverrideTokenError::Empty),
+        (" \n\t ".into(), OverrideTokenError::Empty),
+        ("a".into(), OverrideTokenError::TooShort(1)),
+        ("a".repeat(15), OverrideTokenError::TooShort(15)),
+        ("a".repeat(1025), OverrideTokenError::TooLong(1025)),
+        (format!("{}\nsecond line", "a".repeat(16)), OverrideTokenError::NotPrintable(17)),
+        (format!("{}\u{e9}", "a".repeat(16)), OverrideTokenError::NotPrintable(17)),
+        (format!("\0{}", "a".repeat(16)), OverrideTokenError::NotPrintable(1)),
+    ] {
+        let found = OverrideToken::from_text(&text).unwrap_err();
+        assert_eq!(found, error, "{text:?}");
+        assert!(!found.to_string().contains("aaa"));
+    }
+    for text in ["a".repeat(16), "a".repeat(1024), "four words are fine".into()] {
+        assert!(OverrideToken::from_text(&text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_token_does_not_show() {
+    assert_eq!(format!("{:?}", OverrideToken::from_text(TOKEN).unwrap()), "OverrideToken(..)");
+}
