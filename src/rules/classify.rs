@@ -1,143 +1,158 @@
-//! [`RuleSet`] → [`Classification`]: the strictest class over all readings, with the rule that won.
+//! [`RuleSet`] → [`Classification`]: the strictest class over all readings, with the rules that decided.
+//!
+//! 1. Each reading falls under the most specific rule that covers it, else under a `service` prefix pattern whose text it
+//!    begins with, else under none (`index`).
+//! 2. Any reading `service`: `service`; else any `open`: `open`; else `exempt`.
+//! 3. For `service`, every service rule that a reading falls under counts: the caller must be allowed by each, and the
+//!    percentage is the largest of theirs.
+//! 4. A path too long to be read is `service`, and since it could be any path, under every rule that names callers.
+//!
+//! A reading that kept its case is compared with patterns as written, one in lower case with lowered patterns: a server
+//! that minds case must not find `/API/x` exempt because `/api/x` is. Where no pattern has capitals, both are one look.
+//!
+//! Not here: headers and queries. Rules never see them, so nothing a caller adds to a request changes its class.
 
-use super::pattern::Pattern;
-use super::percentage::Percentage;
-use crate::request::readings::Readings;
-use crate::signature::key::ServiceId;
-use std::time::Duration;
+pub use super::classification::{Class, Classification};
+pub use super::conflict::RuleConflict;
+pub use super::index::Match;
+pub use super::rule::{Access, DefaultAccess, Rule, RuleIndex};
 
-/// What a path asks of its caller, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
-    /// A rule says: no service authentication here (browsers).
-    Exempt,
-    /// No rule covers it.
-    Open,
-    /// A signature is required.
-    Service,
-}
-
-/// What a rule may say: the two classes that can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// `access = "exempt"`
-    Exempt,
-    /// `access = "service"`
-    Service,
-}
-
-/// What a path no rule covers is (`default_access`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DefaultAccess {
-    /// Allowed through.
-    Open,
-    /// A signature is required.
-    Service,
-}
-
-/// One rule of the configuration, checked.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    /// Its name in audit, metrics and `explain`; where none was given, its first pattern's text. Not unique: rules
-    /// that share a name are a group.
-    pub name: Box<str>,
-    /// What it asks.
-    pub access: Access,
-    /// Where; at least one.
-    pub patterns: Vec<Pattern>,
-    /// `None`: any method. Upper-case names; GET covers HEAD.
-    pub methods: Option<Vec<Box<str>>>,
-    /// `None`: any known service.
-    pub callers: Option<Vec<ServiceId>>,
-    /// This group's own percentage; the effective one is the smaller of this and the global one.
-    pub enforce: Option<Percentage>,
-    /// This rule's own limit for the first byte of the answer.
-    pub first_byte: Option<Duration>,
-}
-
-/// Which rule: its place in the configuration, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleIndex(pub u32);
-
-/// Two rules that cannot both stand: they tie in specificity and differ in class, callers or `enforce`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleConflict {
-    /// The earlier rule and which of its patterns.
-    pub first: (RuleIndex, usize),
-    /// The later rule and which of its patterns.
-    pub second: (RuleIndex, usize),
-    /// What they differ in: `class`, `callers` or `enforce`.
-    pub differs_in: &'static str,
-}
+use super::classification::Strictest;
+use super::index::Index;
+use crate::request::readings::{Case, Reading, Readings, lower_case};
 
 /// The rules, ready to be asked.
 #[derive(Debug)]
-pub struct RuleSet {}
-
-/// What the rules say of one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Classification {
-    class: Class,
-    own_percentage: Percentage,
-    deciding: Deciding,
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    default_access: DefaultAccess,
+    written: Index,
+    /// Absent when no pattern has capitals: then it would be the same.
+    lowered: Option<Index>,
+    /// Rules a path could fall under that cannot be read: one for each different list of callers and methods.
+    unreadable: Vec<RuleIndex>,
 }
 
-/// One rule decides nearly always; that must not allocate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Deciding {
-    None,
-    One(RuleIndex),
-    Many(Vec<RuleIndex>),
+/// How the class of a request came about: what `explain` prints.
+#[derive(Debug)]
+pub struct Trace<'r> {
+    /// What follows from the steps.
+    pub classification: Classification,
+    /// Every reading with what it falls under; one that reads differently in lower case stands there twice.
+    pub steps: Vec<Judged<'r>>,
 }
 
-impl Classification {
-    /// The strictest class over all readings.
-    pub fn class(&self) -> Class {
-        self.class
-    }
-
-    /// The deciding rules: for `Service` every service rule that a reading falls under (the caller must be allowed by
-    /// each of them), for `Exempt` the rule that exempts, for `Open` none. A path too long to be read falls under every
-    /// service rule that names callers.
-    pub fn rules(&self) -> &[RuleIndex] {
-        match &self.deciding {
-            Deciding::None => &[],
-            Deciding::One(rule) => std::slice::from_ref(rule),
-            Deciding::Many(rules) => rules,
-        }
-    }
-
-    /// The rule that evidence names and whose `first_byte` counts: the first of [`rules`](Self::rules), but none for a
-    /// path too long to be read.
-    pub fn named_rule(&self) -> Option<RuleIndex> {
-        self.rules().first().copied()
-    }
-
-    /// The largest `enforce` of what decided, [`Percentage::FULL`] where something that decided has none of its own. The
-    /// effective percentage is the smaller of this and the global one.
-    pub fn own_percentage(&self) -> Percentage {
-        self.own_percentage
-    }
+/// One reading, judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'r> {
+    /// The reading.
+    pub reading: &'r Reading<'r>,
+    /// Its class.
+    pub class: Class,
+    /// What it falls under; `None`: no rule, the default.
+    pub under: Option<Match>,
 }
 
 impl RuleSet {
-    /// Builds the index; every pair of rules that cannot both stand is reported.
-    pub fn build(_rules: Vec<Rule>, _default_access: DefaultAccess) -> Result<RuleSet, Vec<RuleConflict>> {
-        unimplemented!()
+    /// Builds the index.
+    ///
+    /// # Errors
+    /// Every pair of rules that cannot both stand.
+    pub fn build(rules: Vec<Rule>, default_access: DefaultAccess) -> Result<RuleSet, Vec<RuleConflict>> {
+        let conflicts = super::conflict::conflicts(&rules);
+        if !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        let written = Index::build(&rules, |text| text.into());
+        let capitals = rules.iter().flat_map(|rule| &rule.patterns).map(ToString::to_string);
+        let has_capitals = capitals.into_iter().any(|text| lower_case(&text) != text);
+        let lowered = has_capitals.then(|| Index::build(&rules, |text| lower_case(text).into()));
+        let mut unreadable: Vec<RuleIndex> = Vec::new();
+        for (index, rule) in (0..).map(RuleIndex).zip(&rules) {
+            let same = |other: &RuleIndex| {
+                let other = &rules[other.0 as usize];
+                other.callers == rule.callers && other.methods == rule.methods
+            };
+            if rule.access == Access::Service && rule.callers.is_some() && !unreadable.iter().any(same) {
+                unreadable.push(index);
+            }
+        }
+        Ok(RuleSet { rules, default_access, written, lowered, unreadable })
     }
 
-    /// Classifies a request by its method and every reading of its path. Allocates nothing for a clean path.
-    pub fn classify(&self, _method: &str, _readings: &Readings<'_>) -> Classification {
-        unimplemented!()
+    /// Classifies a request by its method and every reading of its path. Allocates nothing for a clean path under one
+    /// service rule at most.
+    pub fn classify(&self, method: &str, readings: &Readings<'_>) -> Classification {
+        self.judge(method, readings, |_| {})
+    }
+
+    /// The same with every step.
+    pub fn trace<'r>(&self, method: &str, readings: &'r Readings<'r>) -> Trace<'r> {
+        let mut steps = Vec::new();
+        let classification = self.judge(method, readings, |judged| steps.push(judged));
+        Trace { classification, steps }
     }
 
     /// The rule at an index that this set handed out.
-    pub fn rule(&self, _index: RuleIndex) -> &Rule {
-        unimplemented!()
+    pub fn rule(&self, index: RuleIndex) -> &Rule {
+        &self.rules[index.0 as usize]
     }
 
     /// All rules in the order of the configuration.
     pub fn rules(&self) -> &[Rule] {
-        unimplemented!()
+        &self.rules
+    }
+
+    /// What a path no rule covers is.
+    pub fn default_access(&self) -> DefaultAccess {
+        self.default_access
+    }
+
+    fn judge<'r>(
+        &self,
+        method: &str,
+        readings: &'r Readings<'r>,
+        mut seen: impl FnMut(Judged<'r>),
+    ) -> Classification {
+        if readings.is_unreadable() {
+            let holds = |index: &RuleIndex| self.rule(*index).covers_method(method);
+            return Classification::unreadable(self.unreadable.iter().copied().filter(holds).collect());
+        }
+        let mut strictest = Strictest::default();
+        for reading in readings.all() {
+            let mut judge = |index: &Index| {
+                let under = index.find(&self.rules, method, reading.text());
+                let class = self.class(under);
+                strictest.add(class, under.map(|under| (under.rule, self.rule(under.rule).enforce)));
+                under
+            };
+            let lowered = self.lowered.as_ref().unwrap_or(&self.written);
+            let (under, again) = match reading.case() {
+                Case::Kept => (judge(&self.written), None),
+                Case::Lowered => (judge(lowered), None),
+                Case::Either => {
+                    let under = judge(&self.written);
+                    (under, self.lowered.as_ref().map(&mut judge).filter(|again| *again != under))
+                }
+            };
+            for under in [Some(under), again].into_iter().flatten() {
+                seen(Judged { reading, class: self.class(under), under });
+            }
+        }
+        strictest.classification()
+    }
+
+    fn class(&self, under: Option<Match>) -> Class {
+        match under.map(|under| self.rule(under.rule).access) {
+            Some(Access::Exempt) => Class::Exempt,
+            Some(Access::Service) => Class::Service,
+            None => match self.default_access {
+                DefaultAccess::Open => Class::Open,
+                DefaultAccess::Service => Class::Service,
+            },
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

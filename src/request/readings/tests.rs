@@ -1,0 +1,302 @@
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn texts(path: &str) -> BTreeSet<String> {
+    Readings::of(path).all().iter().map(|reading| reading.text().to_owned()).collect()
+}
+
+/// Paths made of what the steps look for, and of what they do not.
+pub(crate) fn hostile_path() -> impl Strategy<Value = String> {
+    const PIECES: &[&str] = &[
+        "/",
+        "//",
+        "/",
+        "api",
+        "chat",
+        "internal",
+        "API",
+        "x",
+        ".",
+        "..",
+        "...",
+        "%2e",
+        "%2E%2e",
+        "%252e",
+        "%2f",
+        "%2F",
+        "%252f",
+        "%5c",
+        "\\",
+        ";",
+        ";a=b",
+        "%3b",
+        "%0a",
+        "%00",
+        "%7f",
+        "%c2%85",
+        "%20",
+        " ",
+        "%",
+        "%4",
+        "%zz",
+        "%41",
+        "%2541",
+        "%e2%84%aa",
+        "%ff",
+        "%c3%a9",
+        "é",
+        "?",
+        "#",
+        "~",
+        "%25",
+        "a.b",
+        "\u{7f}",
+        "\n",
+    ];
+    prop::collection::vec(prop::sample::select(PIECES), 0..12).prop_map(|pieces| format!("/{}", pieces.concat()))
+}
+
+#[test]
+fn every_reading_that_a_server_is_known_to_make_is_there() {
+    for (path, reading) in [
+        ("/api/%69nternal", "/api/internal"),
+        ("/api%2finternal", "/api/internal"),
+        ("/api/internal%0a", "/api/internal"),
+        ("/api/%2569nternal", "/api/internal"),
+        ("/api/chat/..%2finternal/x", "/api/internal/x"),
+        ("/api/npu/../internal", "/api/internal"),
+        ("/api/npu/%2e%2e/internal", "/api/internal"),
+        ("/api/npu/%252e%252e/internal", "/api/internal"),
+        ("/api/chat/..%5cinternal", "/api/internal"),
+        ("/api\\internal", "/api/internal"),
+        ("/api/internal;v=1/x", "/api/internal/x"),
+        ("/api/x/..;/internal", "/api/internal"),
+        ("/api/internal%3bv=1", "/api/internal"),
+        ("//api///internal", "/api/internal"),
+        ("/api/./internal/.", "/api/internal"),
+        ("/api/internal./x ", "/api/internal/x"),
+        ("/api/internal%20", "/api/internal"),
+        ("/api/internal/", "/api/internal"),
+        ("/api/internal//", "/api/internal"),
+        ("/API/Internal", "/api/internal"),
+        ("/%41%50%49", "/api"),
+        ("/api/%e2%84%aaey", "/api/key"),
+        ("/a/%2e%2e%2fb/../c", "/a/c"),
+        ("/x%2fy/../z", "/z"),
+        ("/x%2fy/../z", "/x/z"),
+        ("/%ff", "/\u{fffd}"),
+        ("/../../api", "/api"),
+        ("/api/..", "/"),
+    ] {
+        assert!(texts(path).contains(reading), "{path} is not read as {reading}: {:?}", texts(path));
+        assert_eq!(Readings::of(path).all()[0].text(), path);
+    }
+}
+
+#[test]
+fn no_reading_is_invented() {
+    for (path, readings) in [
+        ("/api/chat/50%off", &["/api/chat/50%off"][..]),
+        ("/api/files/a%2Fb", &["/api/files/a%2Fb", "/api/files/a%2fb", "/api/files/a/b"]),
+        ("/api/chat/a%09b", &["/api/chat/a%09b", "/api/chat/a\tb", "/api/chat/ab"]),
+        ("/api/chat/a%20b", &["/api/chat/a%20b", "/api/chat/a b"]),
+        ("/files/caf%C3%A9", &["/files/caf%C3%A9", "/files/caf%c3%a9", "/files/café"]),
+        ("/%2541", &["/%2541", "/%41", "/A", "/a"]),
+        ("/%252541", &["/%252541", "/%2541", "/%41"]),
+        ("/openapi.json", &["/openapi.json"]),
+        ("/a..b/.c/..d", &["/a..b/.c/..d"]),
+        ("/api/x", &["/api/x"]),
+        ("/api/x/", &["/api/x/", "/api/x"]),
+        ("/", &["/"]),
+        ("*", &["*"]),
+    ] {
+        assert_eq!(texts(path), readings.iter().map(|text| (*text).to_owned()).collect(), "{path}");
+    }
+}
+
+#[test]
+fn a_clean_path_is_borrowed_whatever_its_length() {
+    let long = format!("/{}", "a".repeat(5000));
+    for (path, count) in [("/", 1), ("/api/chat", 1), ("/api/chat/", 2), ("/a-b_c~d/x:y@z,$&'()*+!=", 1), (&long, 1)]
+    {
+        let readings = Readings::of(path);
+        assert!(matches!(readings.extent, Extent::Clean(..)), "{path}");
+        assert_eq!(readings.all().len(), count, "{path}");
+        assert!(readings.all().iter().all(|reading| matches!(reading.text, Cow::Borrowed(_))));
+        assert!(matches!((readings.decoded(), readings.cleaned()), (Cow::Borrowed(_), Cow::Borrowed(_))));
+    }
+    assert!(matches!(Readings::of("/openapi.json").extent, Extent::Clean(..)));
+}
+
+#[test]
+fn a_path_over_2_kib_is_read_only_when_it_is_clean() {
+    let of_length = |length: usize, end: &str| format!("/{}{end}", "a".repeat(length - 1 - end.len()));
+    for end in ["%41", ";", "\\", ".", "//", "A", ".js", "/..", "/.", "%", "\u{e9}"] {
+        assert!(!Readings::of(&of_length(Readings::LONGEST, end)).is_unreadable(), "{end}");
+        assert!(Readings::of(&of_length(Readings::LONGEST + 1, end)).is_unreadable(), "{end}");
+        assert!(Readings::of(&of_length(Readings::LONGEST + 1, end)).all().is_empty(), "{end}");
+    }
+    for end in ["a", "/", "~"] {
+        assert!(!Readings::of(&of_length(Readings::LONGEST + 1, end)).is_unreadable(), "{end}");
+    }
+}
+
+#[test]
+fn the_worst_path_stays_within_the_bound() {
+    let tricks = "/%252e%252e%252f%2e%2e%2f..//;A%3b\\%5c%0a%250a. /x%2f/../%25%32%66..%2f.%2e/";
+    let path = tricks.repeat(Readings::LONGEST / tricks.len());
+    let readings = Readings::of(&path);
+    assert!(readings.all().len() > 300, "not a hard case: {}", readings.all().len());
+    assert!(readings.all().len() <= Readings::MOST);
+    assert!(readings.all().iter().all(|reading| reading.text().len() <= 3 * path.len()), "a text grew");
+}
+
+#[test]
+fn the_cleaned_reading_is_the_same_for_every_spelling() {
+    for path in [
+        "/api/npu/results",
+        "/api/npu/results/",
+        "/API/npu/Results",
+        "/api/%6epu/results",
+        "/api/%256epu/results",
+        "//api//npu/./results",
+        "/api/x/../npu/results",
+        "/api/npu/results;a=b",
+        "/api/npu/results%0a",
+        "/api%2fnpu%5Cresults",
+        "/api/npu/results. ./",
+    ] {
+        assert_eq!(Readings::of(path).cleaned(), "/api/npu/results", "{path}");
+    }
+    let long = format!("/api{}/npu/results", "/.".repeat(3000));
+    assert_eq!(Readings::of(&long).cleaned(), "/api/npu/results");
+    assert_ne!(Readings::of("/api/npu/results/2").cleaned(), "/api/npu/results");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn readings_are_what_a_naive_maker_makes(path in hostile_path()) {
+        prop_assert_eq!(texts(&path), naive::readings(&path));
+    }
+
+    #[test]
+    fn each_text_stands_there_once_within_the_bound_and_the_raw_path_first(path in hostile_path()) {
+        let readings = Readings::of(&path);
+        prop_assert_eq!(readings.all()[0].text(), &path);
+        prop_assert_eq!(texts(&path).len(), readings.all().len());
+        prop_assert!(readings.all().len() <= Readings::MOST);
+    }
+
+    #[test]
+    fn the_named_steps_make_the_reading(path in hostile_path()) {
+        for reading in Readings::of(&path).all() {
+            let steps: Vec<Step> = reading.steps().each().collect();
+            prop_assert_eq!(naive::made(&path, &steps), reading.text());
+        }
+    }
+
+    #[test]
+    fn a_lowered_reading_is_marked_as_such(path in hostile_path()) {
+        for reading in Readings::of(&path).all() {
+            let is_low = lower_case(reading.text()) == reading.text();
+            match reading.case() {
+                Case::Kept => prop_assert!(!is_low),
+                Case::Lowered => prop_assert!(is_low && reading.steps().has(Step::Lower)),
+                Case::Either => prop_assert!(is_low && !reading.steps().has(Step::Lower)),
+            }
+        }
+    }
+
+    #[test]
+    fn the_fast_path_reads_as_the_slow_path(path in "(/[a-z0-9_.~=*-]{0,4}){1,4}/?") {
+        let slow: BTreeSet<_> = steps::readings(&path).iter().map(|reading| reading.text().to_owned()).collect();
+        prop_assert_eq!(texts(&path), slow);
+        let readings = Readings::of(&path);
+        prop_assert_eq!(readings.cleaned(), steps::cleaned(&path));
+    }
+
+    #[test]
+    fn the_cleaned_reading_is_one_of_the_readings(path in hostile_path()) {
+        let readings = Readings::of(&path);
+        prop_assert!(texts(&path).contains(&*readings.cleaned()), "{}", readings.cleaned());
+    }
+
+    #[test]
+    fn any_text_is_read_without_a_panic(path in "\\PC{0,60}") {
+        prop_assert!(!Readings::of(&path).all().is_empty());
+    }
+}
+
+/// The same from the words of the contract, by trying every subset, with nothing shared but the decoder.
+mod naive {
+    use super::*;
+
+    pub(super) fn readings(raw: &str) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for subset in 0..1_u16 << Step::ALL.len() {
+            let steps: Vec<Step> = Step::ALL
+                .into_iter()
+                .enumerate()
+                .filter(|(bit, _)| subset & 1 << bit != 0)
+                .map(|(_, step)| step)
+                .collect();
+            let has = |step| steps.contains(&step);
+            let orphan = (has(Step::DotsFirst) && !has(Step::Decode))
+                || (has(Step::DotsBetween) && !has(Step::DecodeAgain))
+                || (has(Step::DecodeAgain) && !has(Step::Decode));
+            if !orphan {
+                all.insert(made(raw, &steps));
+            }
+        }
+        all
+    }
+
+    pub(super) fn made(raw: &str, steps: &[Step]) -> String {
+        steps.iter().fold(raw.to_owned(), |text, step| after(*step, &text))
+    }
+
+    fn after(step: Step, text: &str) -> String {
+        let segments = text.split('/');
+        match step {
+            Step::DotsFirst | Step::DotsBetween | Step::Dots => resolved(text),
+            Step::Decode | Step::DecodeAgain => crate::request::decode::percent_decoded(text).into_owned(),
+            Step::Controls => text.chars().filter(|char| !char.is_control()).collect(),
+            Step::Backslashes => text.split('\\').collect::<Vec<_>>().join("/"),
+            Step::Parameters => segments.map(|s| s.split(';').next().unwrap()).collect::<Vec<_>>().join("/"),
+            Step::Slashes => {
+                let mut text = text.to_owned();
+                while text.contains("//") {
+                    text = text.replace("//", "/");
+                }
+                text
+            }
+            Step::Trailing => {
+                let cut = segments.map(|s| s.trim_end_matches(['.', ' '])).collect::<Vec<_>>().join("/");
+                let short = cut.trim_end_matches('/');
+                if short.is_empty() { "/".to_owned() } else { short.to_owned() }
+            }
+            Step::Lower => text.chars().flat_map(char::to_lowercase).collect(),
+        }
+    }
+
+    /// RFC 3986, 5.2.4, letter by letter.
+    fn resolved(text: &str) -> String {
+        let (mut input, mut output) = (text.to_owned(), String::new());
+        while !input.is_empty() {
+            if input.starts_with("/./") || input == "/." {
+                input = format!("/{}", input.get(3..).unwrap_or_default());
+            } else if input.starts_with("/../") || input == "/.." {
+                input = format!("/{}", input.get(4..).unwrap_or_default());
+                output.truncate(output.rfind('/').unwrap_or(0));
+            } else {
+                let end = input[1..].find('/').map_or(input.len(), |end| end + 1);
+                output.push_str(&input[..end]);
+                input = input[end..].to_owned();
+            }
+        }
+        output
+    }
+}

@@ -1,0 +1,124 @@
+//! [`Classification`]: what the rules say of one request, folded from the classes of its readings.
+
+use super::percentage::Percentage;
+use super::rule::RuleIndex;
+
+/// What a path asks of its caller, weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// A rule says: no service authentication here (browsers).
+    Exempt,
+    /// No rule covers it.
+    Open,
+    /// A signature is required.
+    Service,
+}
+
+/// What the rules say of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Classification {
+    class: Class,
+    own_percentage: Percentage,
+    deciding: Deciding,
+}
+
+/// One rule decides nearly always; that must not allocate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Deciding {
+    #[default]
+    None,
+    One(RuleIndex),
+    Many(Vec<RuleIndex>),
+    Unreadable(Vec<RuleIndex>),
+}
+
+impl Classification {
+    /// The strictest class over all readings.
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// The deciding rules: for `Service` every service rule that a reading falls under (the caller must be allowed by
+    /// each of them), for `Exempt` the rule that exempts, for `Open` none. A path too long to be read falls under every
+    /// service rule that names callers.
+    pub fn rules(&self) -> &[RuleIndex] {
+        match &self.deciding {
+            Deciding::None => &[],
+            Deciding::One(rule) => std::slice::from_ref(rule),
+            Deciding::Many(rules) | Deciding::Unreadable(rules) => rules,
+        }
+    }
+
+    /// The rule that evidence names and whose `first_byte` counts: the first of [`rules`](Self::rules), but none for a
+    /// path too long to be read, which falls under its rules only by caution.
+    pub fn named_rule(&self) -> Option<RuleIndex> {
+        match &self.deciding {
+            Deciding::None | Deciding::Unreadable(_) => None,
+            Deciding::One(rule) => Some(*rule),
+            Deciding::Many(rules) => rules.first().copied(),
+        }
+    }
+
+    /// The largest `enforce` of what decided, [`Percentage::FULL`] where something that decided has none of its own. The
+    /// effective percentage is the smaller of this and the global one.
+    pub fn own_percentage(&self) -> Percentage {
+        self.own_percentage
+    }
+
+    pub(super) fn unreadable(rules: Vec<RuleIndex>) -> Classification {
+        let deciding = Deciding::Unreadable(rules);
+        Classification { class: Class::Service, own_percentage: Percentage::FULL, deciding }
+    }
+}
+
+/// The classes of readings, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Strictest {
+    open: bool,
+    exempt: Option<RuleIndex>,
+    /// `None` before the first service reading.
+    percentage: Option<Percentage>,
+    services: Deciding,
+}
+
+impl Strictest {
+    /// One more reading: its class, the rule it falls under, and the rule's `enforce`.
+    pub(super) fn add(&mut self, class: Class, under: Option<(RuleIndex, Option<Percentage>)>) {
+        match class {
+            Class::Open => self.open = true,
+            Class::Exempt => self.exempt = self.exempt.or(under.map(|(rule, _)| rule)),
+            Class::Service => {
+                let own = under.and_then(|(_, enforce)| enforce).unwrap_or(Percentage::FULL);
+                self.percentage = self.percentage.max(Some(own));
+                if let Some((rule, _)) = under {
+                    self.services.add(rule);
+                }
+            }
+        }
+    }
+
+    pub(super) fn classification(self) -> Classification {
+        let exempt = self.exempt.map_or(Deciding::None, Deciding::One);
+        let (class, deciding) = match (self.percentage, self.open) {
+            (Some(_), _) => (Class::Service, self.services),
+            (None, true) => (Class::Open, Deciding::None),
+            (None, false) => (Class::Exempt, exempt),
+        };
+        Classification { class, own_percentage: self.percentage.unwrap_or(Percentage::FULL), deciding }
+    }
+}
+
+impl Deciding {
+    fn add(&mut self, rule: RuleIndex) {
+        match self {
+            Deciding::None => *self = Deciding::One(rule),
+            Deciding::One(first) if *first == rule => {}
+            Deciding::One(first) => *self = Deciding::Many(vec![*first, rule]),
+            Deciding::Many(rules) | Deciding::Unreadable(rules) => {
+                if !rules.contains(&rule) {
+                    rules.push(rule);
+                }
+            }
+        }
+    }
+}
