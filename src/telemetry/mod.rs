@@ -1,6 +1,8 @@
 //! Those who watch: audit records, metrics, logs.
 
 pub mod audit;
+pub(crate) mod json;
 pub mod logging;
 pub mod metrics;
 pub mod names;
+pub(crate) mod time;

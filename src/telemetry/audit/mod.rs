@@ -7,13 +7,26 @@
 //! | file | the question it answers |
 //! |---|---|
 //! | [`record`] | What does a line say? |
-//! | [`queue`] | How does it get from a worker to the writer, bounded? |
-//! | [`log`] | Who writes, when, and how does one stop, reopen or change it? |
+//! | [`queue`], `batch` | How does it get from a worker to the writer, bounded? |
+//! | [`log`], `writer` | Who writes, when, and how does one stop, reopen or change it? |
+//! | `sink`, `file`, `stream`, `journal` | Where to, and what if it fails? |
+//! | `files`, `keep`, `keeper` | What becomes of rotated files? |
+//! | [`read`] | What was recorded, over all files? |
 
+mod batch;
+mod file;
+mod files;
+mod journal;
+mod keep;
+mod keeper;
 pub mod log;
 pub mod queue;
+pub mod read;
 pub mod record;
+mod sink;
+mod stream;
+mod writer;
 
 pub use log::AuditLog;
-pub use queue::{AuditQueue, AuditSlot};
-pub use record::{AuditRecord, StateChange};
+pub use queue::{AuditCounts, AuditQueue, AuditSlot};
+pub use record::{AuditRecord, Event, StateChange};

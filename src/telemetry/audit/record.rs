@@ -7,6 +7,8 @@
 use crate::policy::decision::{Outcome, Refusal};
 use crate::policy::enforcement::Mode;
 use crate::rules::classify::Class;
+use crate::telemetry::json::JsonLine;
+use crate::telemetry::time::Rfc3339;
 
 /// Evidence of one decision. It borrows all text: filling a slot copies it once, without an allocation per field.
 ///
@@ -106,5 +108,248 @@ impl Event {
             Event::Key => "key",
             Event::Audit => "audit",
         }
+    }
+}
+
+/// What every line of one start of the process carries.
+#[derive(Debug)]
+pub(super) struct LineWriter {
+    boot: Box<str>,
+    /// The number of the last record.
+    seq: u64,
+    time: Rfc3339,
+}
+
+impl LineWriter {
+    /// Numbers start at 1.
+    pub(super) fn new(boot: &str) -> LineWriter {
+        LineWriter { boot: boot.into(), seq: 0, time: Rfc3339::default() }
+    }
+
+    /// Leaves numbers out for records that had no room, so that they are missed.
+    pub(super) fn skip(&mut self, records: u64) {
+        self.seq += records;
+    }
+
+    /// Appends the line of a decision.
+    pub(super) fn decision(&mut self, out: &mut Vec<u8>, record: &AuditRecord<'_>) {
+        let mut line = self.begin(out, record.unix_micros);
+        line.text("request_id", record.request_id);
+        line.text("direction", "inbound");
+        line.text("outcome", record.outcome.code());
+        optional(record.reason, |reason| line.text("reason", reason.code()));
+        optional(record.cause, |cause| line.text("cause", cause.code()));
+        optional(record.fault, |fault| line.text("fault", fault));
+        optional(record.class, |class| line.text("class", class_code(class)));
+        optional(record.rule, |rule| line.text("rule", rule));
+        optional(record.service, |service| line.text("service", service));
+        optional(record.claimed_service, |claimed| line.text("claimed_service", claimed));
+        optional(record.scheme, |scheme| line.text("scheme", scheme));
+        optional(record.skew_seconds, |skew| line.signed("skew_seconds", skew));
+        optional(record.method, |method| line.text("method", method));
+        optional(record.path, |path| line.bytes("path", path));
+        line.text("client", record.client);
+        line.text("mode", mode_code(record.mode));
+        line.unsigned("percentage", record.percentage.into());
+        optional(record.status, |status| line.unsigned("status", status.into()));
+        line.unsigned("own_us", record.own_us.into());
+        optional(record.upstream_us, |us| line.unsigned("upstream_us", us.into()));
+        line.unsigned("generation", record.generation);
+        line.end();
+    }
+
+    /// Appends the line of a change of state.
+    pub(super) fn change(&mut self, out: &mut Vec<u8>, change: &StateChange) {
+        let mut line = self.begin(out, change.unix_micros);
+        line.text("event", change.event.code());
+        line.text("who", &change.who);
+        line.text("why", &change.why);
+        for (name, value) in &change.detail {
+            line.text(name, value);
+        }
+        line.unsigned("generation", change.generation);
+        line.end();
+    }
+
+    fn begin<'o>(&mut self, out: &'o mut Vec<u8>, unix_micros: u64) -> JsonLine<'o> {
+        self.seq += 1;
+        let mut line = JsonLine::begin(out);
+        line.text("time", self.time.print(unix_micros));
+        line.text("boot", &self.boot);
+        line.unsigned("seq", self.seq);
+        line
+    }
+}
+
+/// The word for a class in audit records and metrics.
+pub const fn class_code(class: Class) -> &'static str {
+    match class {
+        Class::Exempt => "exempt",
+        Class::Open => "open",
+        Class::Service => "service",
+    }
+}
+
+/// The word for a mode in audit records and metrics.
+pub const fn mode_code(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Log => "log",
+        Mode::Enforce => "enforce",
+    }
+}
+
+fn optional<T>(value: Option<T>, write: impl FnOnce(T)) {
+    if let Some(value) = value {
+        write(value);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod samples {
+    use super::*;
+
+    /// Every field is there.
+    pub(crate) fn full() -> AuditRecord<'static> {
+        AuditRecord {
+            unix_micros: 1_763_778_660_123_456,
+            request_id: "r1",
+            outcome: Outcome::WouldRefuse,
+            reason: Some(Refusal::RateLimited),
+            cause: Some(Refusal::InvalidSignature),
+            fault: Some("bare_lf"),
+            class: Some(Class::Service),
+            rule: Some("npu internals"),
+            service: Some("npu-worker"),
+            claimed_service: Some("ai-stack"),
+            scheme: Some("hmac-v1"),
+            skew_seconds: Some(-3),
+            method: Some("POST"),
+            path: Some(b"/api/npu/results/1"),
+            client: "172.16.168.22",
+            mode: Mode::Enforce,
+            percentage: 25,
+            status: Some(200),
+            own_us: 41,
+            upstream_us: Some(1_250),
+            generation: 7,
+        }
+    }
+
+    /// Only what must be there.
+    pub(crate) fn bare() -> AuditRecord<'static> {
+        AuditRecord {
+            unix_micros: 1_763_778_660_123_457,
+            request_id: "r2",
+            outcome: Outcome::Allow,
+            reason: None,
+            cause: None,
+            fault: None,
+            class: None,
+            rule: None,
+            service: None,
+            claimed_service: None,
+            scheme: None,
+            skew_seconds: None,
+            method: None,
+            path: None,
+            client: "::1",
+            mode: Mode::Log,
+            percentage: 100,
+            status: None,
+            own_us: 0,
+            upstream_us: None,
+            generation: 1,
+        }
+    }
+
+    /// A change of state.
+    pub(crate) fn change() -> StateChange {
+        StateChange {
+            unix_micros: 1_763_778_660_000_000,
+            event: Event::Reload,
+            who: "signal".to_owned(),
+            why: "SIGHUP".to_owned(),
+            generation: 8,
+            detail: vec![("file", "/etc/countersign/countersign.toml".to_owned())],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(record: &AuditRecord<'_>) -> String {
+        let mut out = Vec::new();
+        LineWriter::new("b0").decision(&mut out, record);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_names_on_a_line_are_those_of_the_specification() {
+        assert_eq!(
+            decision(&samples::full()),
+            concat!(
+                r#"{"time":"2025-11-22T02:31:00.123456Z","boot":"b0","seq":1,"request_id":"r1","direction":"inbound","#,
+                r#""outcome":"would_refuse","reason":"rate_limited","cause":"invalid_signature","fault":"bare_lf","#,
+                r#""class":"service","rule":"npu internals","service":"npu-worker","claimed_service":"ai-stack","#,
+                r#""scheme":"hmac-v1","skew_seconds":-3,"method":"POST","path":"/api/npu/results/1","#,
+                r#""client":"172.16.168.22","mode":"enforce","percentage":25,"status":200,"own_us":41,"#,
+                r#""upstream_us":1250,"generation":7}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn absent_facts_are_left_out() {
+        assert_eq!(
+            decision(&samples::bare()),
+            concat!(
+                r#"{"time":"2025-11-22T02:31:00.123457Z","boot":"b0","seq":1,"request_id":"r2","direction":"inbound","#,
+                r#""outcome":"allow","client":"::1","mode":"log","percentage":100,"own_us":0,"generation":1}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_change_of_state_says_who_and_why() {
+        let mut out = Vec::new();
+        LineWriter::new("b0").change(&mut out, &samples::change());
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            concat!(
+                r#"{"time":"2025-11-22T02:31:00.000000Z","boot":"b0","seq":1,"event":"reload","who":"signal","#,
+                r#""why":"SIGHUP","file":"/etc/countersign/countersign.toml","generation":8}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn numbers_are_consecutive_and_a_dropped_record_leaves_a_gap() {
+        let mut writer = LineWriter::new("b0");
+        let mut out = Vec::new();
+        writer.decision(&mut out, &samples::bare());
+        writer.change(&mut out, &samples::change());
+        writer.skip(2);
+        writer.decision(&mut out, &samples::bare());
+        let numbers: Vec<u64> = String::from_utf8(out)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap())
+            .collect();
+        assert_eq!(numbers, [1, 2, 5]);
+    }
+
+    #[test]
+    fn a_hostile_path_stays_on_its_line() {
+        let path = b"/api/\n{\"outcome\":\"allow\"}\r\x1b[2J\xff\"";
+        let line = decision(&AuditRecord { path: Some(path), ..samples::bare() });
+        assert_eq!(line.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["path"], "/api/\n{\"outcome\":\"allow\"}\r\u{1b}[2J\u{fffd}\"");
+        assert_eq!(value["outcome"], "allow");
     }
 }
