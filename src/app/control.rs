@@ -61,7 +61,7 @@ impl Signals {
     }
 
     /// The next order to stop; the others no longer count.
-    async fn next_stop(&mut self) {
+    pub async fn next_stop(&mut self) {
         while !matches!(self.next().await, Order::Stop(_)) {}
     }
 }

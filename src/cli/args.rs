@@ -33,7 +33,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Guard a backend: verify, decide, forward, record
-    Run(super::run::Args),
+    Run(Box<super::run::Args>),
     /// Show every outcome on free localhost ports, without any configuration
     Demo(super::demo::Args),
     /// Check a configuration and report all its problems at once

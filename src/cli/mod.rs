@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     };
     let output = Output::new(cli.json);
     let answered = match cli.verb {
-        Verb::Run(args) => run::run(args, &output),
+        Verb::Run(args) => run::run(*args, &output),
         Verb::Demo(args) => demo::run(args, &output),
         Verb::Check(args) => check::run(args, &output),
         Verb::Explain(args) => explain::run(args, &output),
@@ -114,11 +114,10 @@ mod tests {
     #[test]
     fn verbs_of_later_versions_are_told_apart_from_typing_mistakes() {
         for verb in LATER_VERBS {
-            let error =
-                Cli::try_parse_from(["countersign", verb, "--json"]).err().expect("not a verb of this version");
+            let error = Cli::try_parse_from(["countersign", verb, "--json"]).unwrap_err();
             assert_eq!(later_verb(&error).as_deref(), Some(verb));
         }
-        let error = Cli::try_parse_from(["countersign", "chekc"]).err().expect("a typing mistake");
+        let error = Cli::try_parse_from(["countersign", "chekc"]).unwrap_err();
         assert_eq!(later_verb(&error), None);
         assert!(error.to_string().contains("'check'"), "no suggestion in: {error}");
     }

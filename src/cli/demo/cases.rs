@@ -1,0 +1,230 @@
+//! The cases: one for every way a request can come out, and the tricks that must not work.
+
+use super::client;
+use super::judge::{Arrives, Expected, Row, Sent};
+use super::setup::{Mode, Stage};
+use crate::clock;
+use crate::signature::hmac_v1;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// How long a record may take from its request to the file.
+const RECORDED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The contract's failure limit.
+const FAILURES: usize = 10;
+
+const RESULTS: &str = "/api/npu/results/42";
+
+/// One request.
+struct Case<'c> {
+    what: &'static str,
+    method: &'static str,
+    target: &'static str,
+    /// Whole lines, each with its CRLF.
+    headers: &'c str,
+    /// What follows the head.
+    body: &'static str,
+    expected: Expected,
+}
+
+const fn refused(status: u16, reason: &'static str) -> Expected {
+    Expected {
+        status,
+        outcome: "refuse",
+        reason: Some(reason),
+        cause: None,
+        told: Some(reason),
+        arrives: Arrives::Nothing,
+    }
+}
+
+const fn let_through(outcome: &'static str, arrives: Arrives) -> Expected {
+    Expected { status: 200, outcome, reason: None, cause: None, told: None, arrives }
+}
+
+const ALLOWED: Expected = let_through("allow", Arrives::Anonymous);
+const OVERRIDDEN: Expected = let_through("override", Arrives::Anonymous);
+const AS_NPU: Expected = let_through("authenticated", Arrives::As("npu-worker"));
+const UNKNOWN_IDENTITY: &str = "invalid_credentials";
+
+const fn would_be_refused(reason: &'static str) -> Expected {
+    Expected { reason: Some(reason), ..let_through("would_refuse", Arrives::Anonymous) }
+}
+
+const MISSING: Expected = refused(401, "missing_signature");
+const MALFORMED: Expected = refused(401, "malformed_signature");
+const UNREADABLE: Expected = refused(400, "malformed_request");
+const FORGED: Expected = Expected { told: Some(UNKNOWN_IDENTITY), ..refused(401, "invalid_signature") };
+const UNKNOWN: Expected = Expected { told: Some(UNKNOWN_IDENTITY), ..refused(401, "unknown_service") };
+
+/// Plays every case in order.
+pub(super) async fn play(stage: &mut Stage) -> io::Result<Vec<Row>> {
+    let mut play = Player { stage, rows: Vec::new(), calls: 0, address: 1 };
+    play.signatures().await?;
+    play.overrides().await?;
+    play.classes().await?;
+    play.tricks().await?;
+    play.limits_and_modes().await?;
+    Ok(play.rows)
+}
+
+const fn post<'c>(what: &'static str, headers: &'c str, expected: Expected) -> Case<'c> {
+    Case { what, method: "POST", target: RESULTS, headers, body: "", expected }
+}
+
+const fn get(what: &'static str, target: &'static str, expected: Expected) -> Case<'static> {
+    Case { what, method: "GET", target, headers: "", body: "", expected }
+}
+
+/// A framing that no two servers read alike, with a second request inside.
+const fn two_lengths(what: &'static str) -> Case<'static> {
+    Case {
+        what,
+        method: "POST",
+        target: "/api/chat",
+        headers: "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        body: "0\r\n\r\nGET /api/internal HTTP/1.1\r\n\r\n",
+        expected: UNREADABLE,
+    }
+}
+
+impl Player<'_> {
+    async fn signatures(&mut self) -> io::Result<()> {
+        let signed = self.sign("npu-worker", RESULTS, 0);
+        self.case(&post("signed", &signed, AS_NPU)).await?;
+        self.case(&post("no signature", "", MISSING)).await?;
+        let signature = self.sign("forger", RESULTS, 0);
+        self.case(&post("signed with another key", &signature, FORGED)).await?;
+        let signature = self.sign("ghost", RESULTS, 0);
+        self.case(&post("a service nobody knows", &signature, UNKNOWN)).await?;
+        let signature = self.sign("npu-worker", "/api/npu/status", 0);
+        self.case(&post("signed for another path", &signature, FORGED)).await?;
+        let signature = self.sign("npu-worker", RESULTS, 400);
+        self.case(&post("signed 400 s ago", &signature, refused(401, "timestamp_outside_window"))).await?;
+        let capitals = signed.to_ascii_uppercase().replace("NPU-WORKER", "npu-worker");
+        self.case(&post("signature in capitals", &capitals, MALFORMED)).await?;
+        self.case(&post("two signatures", &format!("{signed}{signed}"), MALFORMED)).await?;
+        let signature = self.sign("ai-stack", RESULTS, 0);
+        self.case(&post("signed, but not its path", &signature, refused(403, "caller_not_allowed"))).await?;
+        self.case(&post("the first one, replayed", &signed, Expected { reason: Some("replayed"), ..AS_NPU })).await
+    }
+
+    async fn overrides(&mut self) -> io::Result<()> {
+        let token = format!("X-Override-Token: {}\r\n", self.stage.override_token);
+        self.case(&post("override token", &token, OVERRIDDEN)).await?;
+        self.case(&post("wrong override token", "X-Override-Token: let-me-in\r\n", MISSING)).await
+    }
+
+    async fn classes(&mut self) -> io::Result<()> {
+        self.case(&get("a browser's path", "/api/chat/1", ALLOWED)).await?;
+        self.case(&get("more specific, so exempt", "/api/npu/workers", ALLOWED)).await?;
+        self.case(&get("no rule: open", "/api/unlisted", ALLOWED)).await?;
+        self.case(&get("%2F, byte for byte", "/api/files/a%2Fb", ALLOWED)).await
+    }
+
+    async fn tricks(&mut self) -> io::Result<()> {
+        let pretended = "X-Authenticated-Service: npu-worker\r\nX_Authenticated_Service: npu-worker\r\n";
+        self.case(&Case { headers: pretended, ..get("pretended identity", "/api/chat/1", ALLOWED) }).await?;
+        self.case(&get("spelt with %69", "/api/%69nternal/keys", MISSING)).await?;
+        self.case(&get("climbing out", "/api/chat/..%2finternal/keys", MISSING)).await?;
+        self.case(&get("with a suffix", "/api/internal.json", MISSING)).await?;
+        self.case(&get("with a newline", "/api/internal%0a", MISSING)).await?;
+        self.case(&get("with a fragment", "/api/chat#/../internal", UNREADABLE)).await?;
+        self.case(&two_lengths("two lengths")).await
+    }
+
+    async fn limits_and_modes(&mut self) -> io::Result<()> {
+        self.failure_limit(&post("11th failure in 5 minutes", "", refused(429, "rate_limited"))).await?;
+        let signature = self.sign("npu-worker", RESULTS, 1);
+        self.case_from_same_address(&post("signed, same address", &signature, AS_NPU)).await?;
+
+        let not_activated = would_be_refused("missing_signature");
+        self.case(&get("a group still at 0 %", "/api/ai-stack/status", not_activated)).await?;
+        self.stage.configure(Mode::Log)?;
+        self.case(&post("mode log, no signature", "", would_be_refused("missing_signature"))).await?;
+        let signature = self.sign("forger", RESULTS, 2);
+        self.case(&post("mode log, another key", &signature, would_be_refused("invalid_signature"))).await?;
+        self.case(&two_lengths("mode log, two lengths")).await
+    }
+
+    /// The signature headers of one of the stage's identities, `age` seconds old.
+    fn sign(&self, who: &'static str, path: &str, age: u64) -> String {
+        let (id, key) = &self.stage.keys[who];
+        let headers = hmac_v1::sign(key, id, "POST", path, clock::unix_seconds().saturating_sub(age));
+        headers.iter().fold(String::new(), |mut lines, (name, value)| {
+            let _ = write!(lines, "{name}: {value}\r\n");
+            lines
+        })
+    }
+}
+
+struct Player<'s> {
+    stage: &'s mut Stage,
+    rows: Vec<Row>,
+    calls: usize,
+    /// Last byte of the loopback address that calls.
+    address: u8,
+}
+
+impl Player<'_> {
+    /// Plays a case from an address that has not called yet.
+    async fn case(&mut self, case: &Case<'_>) -> io::Result<()> {
+        self.address += 1;
+        self.case_from_same_address(case).await
+    }
+
+    async fn case_from_same_address(&mut self, case: &Case<'_>) -> io::Result<()> {
+        let answer = self.call(case).await?;
+        let record = self.record(&answer.request_id).await?;
+        let arrived = self.stage.backend.seen(&answer.request_id);
+        let Case { what, method, target, expected, .. } = *case;
+        let sent = Sent { case: what, method, target: target.to_owned(), from: self.from().to_string() };
+        self.rows.push(Row::judge(sent, expected, &answer, record, arrived));
+        Ok(())
+    }
+
+    /// Fails as often as the limit lets, then once more: that one is the row.
+    async fn failure_limit(&mut self, case: &Case<'_>) -> io::Result<()> {
+        self.address += 1;
+        for _ in 0..FAILURES {
+            self.call(case).await?;
+        }
+        let expected = Expected { cause: Some("missing_signature"), ..case.expected };
+        self.case_from_same_address(&Case { expected, ..*case }).await
+    }
+
+    fn from(&self) -> Ipv4Addr {
+        Ipv4Addr::new(127, 0, 0, self.address)
+    }
+
+    async fn call(&mut self, case: &Case<'_>) -> io::Result<client::Answer> {
+        self.calls += 1;
+        let Case { method, target, headers, body, .. } = *case;
+        let length = if method == "POST" && body.is_empty() { "Content-Length: 0\r\n" } else { "" };
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nX-Request-ID: demo-{:02}\r\n{headers}{length}Connection: close\r\n\r\n{body}",
+            self.stage.inbound, self.calls
+        );
+        client::call(self.stage.inbound, self.from(), request.as_bytes()).await
+    }
+
+    /// The record of a request, as soon as it stands in the audit file.
+    async fn record(&self, request_id: &str) -> io::Result<Option<Value>> {
+        let find = async {
+            loop {
+                let text = std::fs::read_to_string(self.stage.audit_file())?;
+                let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                let mut records = records;
+                if let Some(record) = records.find(|record| record["request_id"] == request_id) {
+                    return Ok(record);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(RECORDED_WITHIN, find).await.map_or(Ok(None), |found: io::Result<Value>| found.map(Some))
+    }
+}
