@@ -27,3 +27,14 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
+
+/// A new request id: UUIDv7, so that ids sort by time in logs.
+pub fn request_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+/// A random number for a draw that is made anew for each request. If the kernel has no chance to give, 0: the draw that
+/// carries a refusal out.
+pub fn random_draw() -> u64 {
+    random_bytes().map_or(0, u64::from_ne_bytes)
+}

@@ -41,3 +41,4 @@ pub mod snapshot;
 pub mod systemd;
 pub mod telemetry;
 pub mod upstream;
+pub mod wire;

@@ -6,6 +6,20 @@
 //! holds 12 KiB per idle connection, hides how many answer bytes came (retries), swallows 1xx, and cannot carry a
 //! target byte for byte. One task serves a connection and both directions of its exchange; nothing is spawned per request.
 
+mod downstream;
+mod evidence;
+mod forward;
+mod headers;
+mod inbound;
+mod listener;
+mod relay;
+mod respond;
+mod rewrite;
+mod tunnel;
+mod worker;
+
+use self::listener::{Acceptor, Counts};
+use self::worker::{RouteSeed, WorkerSeed};
 use crate::config::Inbound;
 use crate::policy::failure_limit::FailureLimit;
 use crate::policy::replay::ReplayTable;
@@ -13,8 +27,13 @@ use crate::snapshot::SnapshotCell;
 use crate::telemetry::audit::AuditQueue;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::health::UpstreamHealth;
+use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
+use tokio::sync::{mpsc, watch};
 
 /// What every worker shares. Only snapshots, the failure limit and the replay table are touched per request by more
 /// than one worker.
@@ -57,12 +76,19 @@ pub struct Listener {
 }
 
 /// The running proxy: one acceptor, and the workers it feeds.
-pub struct Proxy {}
+pub struct Proxy {
+    counts: Arc<Counts>,
+    turns: Arc<AtomicU64>,
+    seen_turns: AtomicU64,
+    stop: watch::Sender<bool>,
+    ended: watch::Receiver<usize>,
+    threads: usize,
+}
 
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Connections still in use when the deadline came; they were cut.
+    /// Connections still in use when the deadline came; they are cut when the process ends.
     pub cut: usize,
 }
 
@@ -70,19 +96,92 @@ impl Proxy {
     /// Starts worker threads and the acceptor; connections are taken from now on.
     ///
     /// # Errors
-    /// When a thread, a runtime or a socket registration cannot be made.
-    pub fn start(_shared: Arc<Shared>, _listeners: Vec<Listener>, _workers: usize) -> std::io::Result<Proxy> {
-        unimplemented!()
+    /// When a thread or a runtime cannot be made, or a listener cannot be made non-blocking.
+    pub fn start(shared: Arc<Shared>, listeners: Vec<Listener>, workers: usize) -> io::Result<Proxy> {
+        let workers = workers.max(1);
+        let counts = Arc::new(Counts::new(workers));
+        let in_flight = Arc::new(AtomicUsize::new(0));
+        let turns = Arc::new(AtomicU64::new(1));
+        let (stop, stopped) = watch::channel(false);
+        let (ended_sender, ended) = watch::channel(0);
+        let mut senders = Vec::with_capacity(workers);
+        for index in 0..workers {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            senders.push(sender);
+            let worker = WorkerSeed {
+                index,
+                shared: Arc::clone(&shared),
+                routes: listeners
+                    .iter()
+                    .map(|l| RouteSeed {
+                        inbound: l.inbound,
+                        upstream: l.guards.upstream.clone(),
+                        health: Arc::clone(&l.health),
+                    })
+                    .collect(),
+                in_flight: Arc::clone(&in_flight),
+            };
+            let ended = ended_sender.clone();
+            thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                // A local runtime is made on its own thread.
+                match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+                    Ok(runtime) => runtime.block_on(async move { Rc::new(worker.grow()).run(receiver).await }),
+                    Err(error) => tracing::error!(%error, "a worker has no runtime"),
+                }
+                ended.send_modify(|count| *count += 1);
+            })?;
+        }
+        let acceptor = Acceptor {
+            snapshot: Arc::clone(&shared.snapshot),
+            metrics: shared.metrics.worker(0),
+            counts: Arc::clone(&counts),
+            workers: senders,
+            turns: Arc::clone(&turns),
+            stop: stopped,
+        };
+        let mut bound = Vec::with_capacity(listeners.len());
+        for listener in listeners {
+            listener.socket.set_nonblocking()?;
+            bound.push((listener.inbound, listener.socket));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
+            if let Err(error) = runtime.block_on(acceptor.run(bound)) {
+                tracing::error!(%error, "no more connections are accepted");
+            }
+        })?;
+        Ok(Proxy { counts, turns, seen_turns: AtomicU64::new(0), stop, ended, threads: workers })
     }
 
-    /// Stops accepting, lets requests in flight finish (keep-alive connections end after their answer), cuts what is
-    /// left at the deadline.
-    pub async fn drain(&self, _deadline: Duration) -> Drained {
-        unimplemented!()
+    /// Stops accepting, lets requests in flight finish (keep-alive connections end after their answer), and returns when
+    /// all have, or at the deadline.
+    pub async fn drain(&self, deadline: Duration) -> Drained {
+        self.stop.send_replace(true);
+        let mut ended = self.ended.clone();
+        let all = ended.wait_for(|count| *count == self.threads);
+        match tokio::time::timeout(deadline, all).await {
+            Ok(_) => Drained { cut: 0 },
+            Err(_) => Drained { cut: self.counts.open() },
+        }
     }
 
-    /// Did the accept loop turn lately? What the watchdog asks.
+    /// Did the accept loop turn since this was last asked? It turns at least once a second: ask less often than that.
     pub fn accepting(&self) -> bool {
-        unimplemented!()
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.seen_turns.swap(turns, Ordering::Relaxed) != turns
+    }
+
+    /// Connections open now.
+    pub fn connections(&self) -> usize {
+        self.counts.open()
+    }
+}
+
+impl BoundListener {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            BoundListener::Tcp(tcp) => tcp.set_nonblocking(true),
+            BoundListener::Unix(unix) => unix.set_nonblocking(true),
+        }
     }
 }

@@ -63,7 +63,7 @@ impl Fields {
     }
 
     /// Name and value of each line.
-    pub fn iter<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = (&'t [u8], &'t [u8])> + use<'t, '_> {
+    pub fn iter<'t>(&self, text: &'t [u8]) -> impl DoubleEndedIterator<Item = (&'t [u8], &'t [u8])> + use<'t, '_> {
         self.spans.iter().map(move |span| (span.name.of(text), span.value.of(text)))
     }
 

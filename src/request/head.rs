@@ -206,7 +206,7 @@ impl RequestHead {
     }
 
     /// Name and value of each header line, in order.
-    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn fields(&self) -> impl DoubleEndedIterator<Item = (&[u8], &[u8])> {
         self.fields.iter(&self.text)
     }
 
@@ -227,6 +227,23 @@ pub fn early_fault(begun: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
         None if begun.len() > limits.target + LINE_OVERHEAD => Err(HeadFault::TargetTooLong),
         None => Ok(()),
     }
+}
+
+/// Where the head ends in what has come so far, looking from `from` on (what was looked at before). `None`: not yet.
+///
+/// # Errors
+/// [`HeadFault::BareLineEnd`] as soon as one is there: such a head might never end.
+pub fn find_end(begun: &[u8], from: usize) -> Result<Option<usize>, HeadFault> {
+    let mut at = from;
+    while let Some(offset) = begun[at..].iter().position(|&b| b == b'\n') {
+        let end = at + offset;
+        match begun[..end] {
+            [.., b'\n', b'\r'] => return Ok(Some(end + 1)),
+            [.., b'\r'] => at = end + 1,
+            _ => return Err(HeadFault::BareLineEnd),
+        }
+    }
+    Ok(None)
 }
 
 /// The longest accepted method, two spaces, the version and CRLF.

@@ -1,3 +1,5 @@
 //! The network on the upstream side: connections, health.
 
+pub mod answer;
 pub mod health;
+pub mod pool;

@@ -161,6 +161,17 @@ fn what_cannot_become_a_head_is_told_early() {
 }
 
 #[test]
+fn the_end_of_a_head_is_found_however_it_is_cut() {
+    let whole = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+    for cut in 0..whole.len() {
+        let expected = (cut >= 27).then_some(27);
+        assert_eq!(find_end(&whole[..cut], 0), Ok(expected));
+        assert_eq!(find_end(whole, cut.min(26)), Ok(Some(27)));
+    }
+    assert_eq!(find_end(b"GET / HTTP/1.1\r\nHost: a\n\n", 0), Err(HeadFault::BareLineEnd));
+}
+
+#[test]
 fn connection_options_are_read() {
     assert!(!with("Connection: Close").unwrap().keep_alive());
     assert!(!parse("GET / HTTP/1.0\r\n\r\n").unwrap().keep_alive());

@@ -1,0 +1,209 @@
+//! One client connection: wait for a head, serve the request, again. The timers before a request are here.
+//!
+//! An idle connection holds its socket and nothing else: no buffer, no parser, no exchange. (hyper holds 12 KiB.)
+//! Attacks: silent sockets (first byte: `head` on a fresh connection, `idle` afterwards), slow heads (`head` is a total),
+//! heads that never end (`[limits].head`), a close that overtakes our answer (lingering).
+
+use super::inbound;
+use super::respond::{self, Wrapping};
+use super::worker::Worker;
+use crate::clock;
+use crate::config::Config;
+use crate::request::client::Peer;
+use crate::request::head::{self, HeadFault, HeadLimits, RequestHead};
+use crate::wire::buffer::Buffer;
+use crate::wire::socket::Socket;
+use std::time::{Duration, Instant};
+use tokio::time::{timeout, timeout_at};
+
+/// One client connection.
+pub(super) struct Client {
+    pub(super) socket: Socket,
+    pub(super) buffer: Buffer,
+    pub(super) peer: Peer,
+    /// Which listener took it.
+    pub(super) listener: usize,
+}
+
+/// What follows a request on its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next request.
+    Keep,
+    /// Nothing.
+    Close,
+    /// Nothing; but the client may still be sending, and shall be able to read its answer.
+    Linger,
+}
+
+/// How a wait for the first byte ended.
+enum Woken {
+    Bytes,
+    Closed,
+    TimedOut,
+}
+
+/// How long a fresh connection may still bring its first request once a drain has begun.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+/// How long, and how many bytes, a client that is being answered may go on sending.
+const LINGER: Duration = Duration::from_secs(10);
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(worker: &Worker, socket: Socket, peer: Peer, listener: usize) {
+    worker.metrics.connections(1);
+    let _open = Open(worker);
+    let mut client = Client { socket, buffer: Buffer::default(), peer, listener };
+    let mut is_fresh = true;
+    loop {
+        if client.buffer.is_empty() {
+            match client.first_byte(worker, is_fresh).await {
+                Woken::Bytes => {}
+                Woken::Closed => return,
+                Woken::TimedOut => return worker.metrics.timed_out(if is_fresh { "first_byte" } else { "idle" }),
+            }
+        }
+        is_fresh = false;
+        // Boxed, so that an idle connection does not hold the room of a busy one.
+        match Box::pin(client.request(worker)).await {
+            After::Keep => {}
+            After::Close => return,
+            After::Linger => return client.linger(worker).await,
+        }
+    }
+}
+
+struct Open<'w>(&'w Worker);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.connections(-1);
+    }
+}
+
+impl Client {
+    async fn first_byte(&mut self, worker: &Worker, is_fresh: bool) -> Woken {
+        let wait = {
+            let snapshot = worker.snapshot();
+            if is_fresh { snapshot.config.timeouts.head } else { snapshot.config.timeouts.idle }
+        };
+        let mut until = clock::monotonic() + wait;
+        loop {
+            self.buffer.release(&worker.buffers);
+            let drain = worker.drain.notified();
+            if worker.draining.get() {
+                if !is_fresh {
+                    return Woken::Closed;
+                }
+                until = until.min(clock::monotonic() + LAST_REQUEST);
+            }
+            tokio::select! {
+                biased;
+                ready = self.socket.readable() => if ready.is_err() {
+                    return Woken::Closed;
+                },
+                () = drain, if !worker.draining.get() => continue,
+                () = tokio::time::sleep_until(until.into()) => return Woken::TimedOut,
+            }
+            match self.socket.read_now(&mut self.buffer, &worker.buffers, usize::MAX).await {
+                None => {}
+                Some(Ok(0) | Err(_)) => return Woken::Closed,
+                Some(Ok(_)) => return Woken::Bytes,
+            }
+        }
+    }
+
+    async fn request(&mut self, worker: &Worker) -> After {
+        let snapshot = worker.snapshot();
+        match self.head(worker, &snapshot.config).await {
+            Ok(head) => inbound::serve(self, worker, &head).await,
+            Err(HeadEnd::Fault(fault)) => inbound::refuse_malformed(self, worker, &snapshot, fault).await,
+            Err(HeadEnd::TimedOut) => {
+                worker.metrics.timed_out("head");
+                let mut out = Vec::new();
+                let wrapping = Wrapping {
+                    request_id: &clock::request_id(),
+                    headers: &snapshot.config.refusal_headers,
+                    head_only: false,
+                    keep: false,
+                    announce_keep: false,
+                };
+                respond::REQUEST_TIMEOUT.write(&mut out, &wrapping);
+                // The client may be gone; there is nothing else to tell it.
+                let _ = self.socket.write_all(&out, snapshot.config.timeouts.write_idle).await;
+                After::Linger
+            }
+            Err(HeadEnd::Gone) => After::Close,
+        }
+    }
+
+    /// Reads one whole head; what comes behind it stays in the buffer.
+    async fn head(&mut self, worker: &Worker, config: &Config) -> Result<RequestHead, HeadEnd> {
+        let limits =
+            HeadLimits { head: config.limits.head, target: config.limits.target, fields: config.limits.headers };
+        let until = clock::monotonic() + config.timeouts.head;
+        let mut looked_at = 0;
+        let mut line_is_good = false;
+        loop {
+            let begun = self.buffer.filled();
+            if !line_is_good {
+                head::early_fault(begun, &limits)?;
+                line_is_good = begun.contains(&b'\n');
+            }
+            if let Some(end) = head::find_end(begun, looked_at)? {
+                let head = RequestHead::parse(&begun[..end], &limits)?;
+                self.buffer.consume(end);
+                return Ok(head);
+            }
+            looked_at = begun.len();
+            if begun.len() >= limits.head {
+                return Err(HeadEnd::Fault(HeadFault::HeadTooLong));
+            }
+            self.more(worker, until, limits.head + 1).await?;
+        }
+    }
+
+    async fn more(&mut self, worker: &Worker, until: Instant, limit: usize) -> Result<(), HeadEnd> {
+        // A small block at least: `limit` bounds only what grows beyond it.
+        let limit = limit.max(crate::wire::buffer::SMALL);
+        match timeout_at(until.into(), self.socket.read(&mut self.buffer, &worker.buffers, limit)).await {
+            Err(_) => Err(HeadEnd::TimedOut),
+            Ok(Ok(0) | Err(_)) => Err(HeadEnd::Gone),
+            Ok(Ok(_)) => Ok(()),
+        }
+    }
+
+    /// Says that nothing more will be sent, and reads on for a while: a close with unread bytes would be a reset, and a
+    /// reset can overtake the answer.
+    async fn linger(mut self, worker: &Worker) {
+        let discard = async {
+            let mut left = LINGER_BYTES;
+            loop {
+                let held = self.buffer.filled().len();
+                self.buffer.consume(held);
+                let read = self.socket.read(&mut self.buffer, &worker.buffers, crate::wire::buffer::LARGE);
+                match timeout(LINGER_IDLE, read).await {
+                    Ok(Ok(count)) if count > 0 && count <= left => left -= count,
+                    _ => return,
+                }
+            }
+        };
+        if self.socket.shutdown().await.is_ok() {
+            // The bound is the point; whether it was reached does not matter.
+            let _ = timeout(LINGER, discard).await;
+        }
+    }
+}
+
+enum HeadEnd {
+    Fault(HeadFault),
+    TimedOut,
+    Gone,
+}
+
+impl From<HeadFault> for HeadEnd {
+    fn from(fault: HeadFault) -> HeadEnd {
+        HeadEnd::Fault(fault)
+    }
+}

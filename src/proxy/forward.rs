@@ -1,0 +1,348 @@
+//! One exchange: the request's body up and the answer down, at the same time, in one task.
+//!
+//! Rules, in order:
+//! 1. nothing goes upstream before the first piece of the body has been found well-formed (or 1 s has passed, or the
+//!    client waits for `100 Continue`), so that a bad body that comes at once leaves the upstream untouched;
+//! 2. a fault in the body later aborts the upstream connection: it never sees a clean end;
+//! 3. only an idempotent request without a body, on a reused connection that died before any answer byte, is sent again,
+//!    once;
+//! 4. an answer that ends early cuts the client's connection: it never sees a clean end either;
+//! 5. a connection goes back to the pool only when both messages are whole and nothing is left over.
+
+use super::downstream::{After, Client};
+use super::evidence::Evidence;
+use super::inbound;
+use super::relay::{Ended, Relay};
+use super::respond::{self, OwnAnswer};
+use super::rewrite::{self, Known};
+use super::tunnel;
+use super::worker::Worker;
+use crate::clock;
+use crate::config::Config;
+use crate::request::framing::Framing;
+use crate::request::head::{HeadFault, RequestHead};
+use crate::telemetry::metrics::UpstreamFault;
+use crate::upstream::pool::Connection;
+use crate::wire::body::{BodyLength, Transfer, TransferFault, WrittenAs};
+use crate::wire::buffer::{Buffer, LARGE, SMALL};
+use crate::wire::socket::{Socket, WriteFault};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// What one exchange is about.
+pub(super) struct Exchange<'x> {
+    pub(super) worker: &'x Worker,
+    pub(super) config: &'x Config,
+    pub(super) head: &'x RequestHead,
+    pub(super) known: Known<'x>,
+    /// How long the upstream may take to begin its answer.
+    pub(super) first_byte: Duration,
+}
+
+/// How far both directions are; each looks at the other's.
+pub(super) struct Progress {
+    /// The request has gone upstream whole.
+    pub(super) upload_whole: Cell<bool>,
+    /// The last time anything moved.
+    pub(super) moved: Cell<Instant>,
+    /// The answer's head is on its way to the client: nothing else may be said to it.
+    pub(super) begun: Cell<bool>,
+    /// The client waits for `100 Continue` and has not got it.
+    pub(super) gated: Cell<bool>,
+    /// Rung when it has.
+    pub(super) gate: Notify,
+}
+
+/// Why the client's side ended an exchange.
+enum ClientEnd {
+    /// Its body is not of the exact form.
+    Fault(HeadFault),
+    /// Its body stopped coming.
+    BodyIdle,
+    /// It is gone.
+    Gone,
+}
+
+/// How long the first piece of a body is waited for before the head goes upstream without it.
+const FIRST_PIECE: Duration = Duration::from_secs(1);
+/// A client that has ended its side may still read; one that reads nothing new for this long is taken for gone.
+const HALF_CLOSED: Duration = Duration::from_secs(5);
+
+impl From<Framing> for BodyLength {
+    fn from(framing: Framing) -> BodyLength {
+        match framing {
+            Framing::None => BodyLength::None,
+            Framing::Length(length) => BodyLength::Exactly(length),
+            Framing::Chunked => BodyLength::Chunked,
+        }
+    }
+}
+
+/// Forwards a request that was let through, and its answer.
+pub(super) async fn forward(client: &mut Client, exchange: &Exchange<'_>, evidence: &mut Evidence<'_>) -> After {
+    let Exchange { worker, config, head, .. } = exchange;
+    let Some(_in_flight) = worker.enter(config.limits.upstream_requests) else {
+        return fail(client, exchange, evidence, UpstreamFault::Busy).await;
+    };
+    let written_as = if head.framing() == Framing::Chunked { WrittenAs::Chunked } else { WrittenAs::Plain };
+    let mut upload = Transfer::new(head.framing().into(), written_as, rewrite::REQUEST_TRAILERS);
+    let mut first = Vec::with_capacity(head.size() + 256);
+    rewrite::request_head(&mut first, head, &exchange.known);
+    if !head.expects_continue() {
+        match first_piece(client, exchange, &mut upload, &mut first).await {
+            Ok(()) => {}
+            Err(end) => return client_ended(client, exchange, evidence, end, false).await,
+        }
+    }
+    evidence.ready();
+    let pool = &worker.routes[client.listener].pool;
+    let mut reused = pool.reuse(&worker.buffers).await;
+    loop {
+        let (may_retry, connection) = match reused.take() {
+            Some(connection) => (is_retriable(head), connection),
+            None => match pool.connect(config.timeouts.connect).await {
+                Ok(connection) => (false, connection),
+                Err(fault) => {
+                    worker.routes[client.listener].health.suspect();
+                    return fail(client, exchange, evidence, fault).await;
+                }
+            },
+        };
+        match once(client, exchange, evidence, connection, &mut upload, &first, may_retry).await {
+            Some(after) => return after,
+            None => worker.metrics.upstream_retried(),
+        }
+    }
+}
+
+/// One attempt on one connection. `None`: the connection had died unused, and the request may be sent again.
+async fn once(
+    client: &mut Client,
+    exchange: &Exchange<'_>,
+    evidence: &mut Evidence<'_>,
+    mut connection: Connection,
+    upload: &mut Transfer,
+    first: &[u8],
+    may_retry: bool,
+) -> Option<After> {
+    let Exchange { worker, config, head, .. } = exchange;
+    let progress = Progress {
+        upload_whole: Cell::new(false),
+        moved: Cell::new(clock::monotonic()),
+        begun: Cell::new(false),
+        gated: Cell::new(head.expects_continue()),
+        gate: Notify::new(),
+    };
+    let written = connection.socket.write_all(first, exchange.first_byte).await;
+    evidence.sent();
+    if written.is_err() && may_retry {
+        return None;
+    }
+    progress.moved.set(clock::monotonic());
+    let Connection { socket: upstream, buffer: upstream_buffer, .. } = &mut connection;
+    let Client { socket, buffer, .. } = client;
+    let relay = Relay { exchange, progress: &progress, client: socket, upstream };
+    let ended = {
+        let answer = relay.run(upstream_buffer, evidence);
+        let client_side = client_side(exchange, &progress, socket, buffer, upstream, upload, written.is_ok());
+        tokio::select! {
+            biased;
+            ended = answer => Ok(ended),
+            end = client_side => Err(end),
+        }
+    };
+    let has_begun = progress.begun.get();
+    Some(match ended {
+        Ok(Ended::Whole { reusable, keep }) => {
+            let is_whole = progress.upload_whole.get();
+            if reusable && is_whole {
+                worker.routes[client.listener].pool.give_back(connection, &worker.buffers);
+            }
+            match (is_whole, keep) {
+                (true, true) => After::Keep,
+                (true | false, false) | (false, true) => After::Linger,
+            }
+        }
+        Ok(Ended::Switched) => {
+            worker.metrics.tunnels(1);
+            let a = tunnel::End { socket: &client.socket, buffer: &mut client.buffer };
+            let b = tunnel::End { socket: &connection.socket, buffer: &mut connection.buffer };
+            let timeouts = &config.timeouts;
+            let ended = tunnel::carry(a, b, &worker.buffers, timeouts.tunnel_idle, timeouts.write_idle).await;
+            worker.metrics.tunnels(-1);
+            if ended == tunnel::Ended::Idle {
+                worker.metrics.timed_out("tunnel_idle");
+            }
+            After::Close
+        }
+        Ok(Ended::Stale) if may_retry => return None,
+        Ok(Ended::Stale) => fail(client, exchange, evidence, UpstreamFault::Closed).await,
+        Ok(Ended::Fault(fault)) => {
+            worker.routes[client.listener].health.suspect();
+            drop(connection);
+            fail(client, exchange, evidence, fault).await
+        }
+        Ok(Ended::Cut { reset }) => {
+            if reset {
+                client.socket.reset_on_close();
+            }
+            After::Close
+        }
+        Err(end) => {
+            drop(connection);
+            client_ended(client, exchange, evidence, end, has_begun).await
+        }
+    })
+}
+
+/// Waits until something of the body is there and well-formed, and appends it to the head.
+async fn first_piece(
+    client: &mut Client,
+    exchange: &Exchange<'_>,
+    upload: &mut Transfer,
+    first: &mut Vec<u8>,
+) -> Result<(), ClientEnd> {
+    let until = clock::monotonic() + FIRST_PIECE;
+    let head_only = first.len();
+    loop {
+        upload.gather(&mut client.buffer, first).map_err(ClientEnd::Fault)?;
+        if upload.is_done() || first.len() > head_only {
+            return Ok(());
+        }
+        let read = client.socket.read(&mut client.buffer, &exchange.worker.buffers, LARGE);
+        match tokio::time::timeout_at(until.into(), read).await {
+            Err(_) => return Ok(()),
+            Ok(Ok(0) | Err(_)) => return Err(ClientEnd::Gone),
+            Ok(Ok(_)) => {}
+        }
+    }
+}
+
+/// Pumps the request's body, then watches whether the client stays. Ends only when the exchange must.
+async fn client_side(
+    exchange: &Exchange<'_>,
+    progress: &Progress,
+    client: &Socket,
+    buffer: &mut Buffer,
+    upstream: &Socket,
+    upload: &mut Transfer,
+    upstream_takes: bool,
+) -> ClientEnd {
+    let Exchange { worker, config, .. } = exchange;
+    while progress.gated.get() {
+        progress.gate.notified().await;
+    }
+    let mut out = Vec::new();
+    while upstream_takes && !upload.is_done() {
+        if !buffer.is_empty() {
+            match upload.pass(&mut out, buffer, upstream, exchange.first_byte).await {
+                Ok(()) => progress.moved.set(clock::monotonic()),
+                Err(TransferFault::Source(fault)) => return ClientEnd::Fault(fault),
+                // It may have answered before it stopped reading: the answer decides.
+                Err(TransferFault::Sink(WriteFault::Idle | WriteFault::Io(_))) => {
+                    return std::future::pending().await;
+                }
+            }
+            if upload.is_done() {
+                break;
+            }
+        }
+        if upload.is_large() {
+            buffer.enlarge(&worker.buffers);
+        }
+        match timeout(config.timeouts.body_idle, client.read(buffer, &worker.buffers, LARGE)).await {
+            Err(_) => return ClientEnd::BodyIdle,
+            Ok(Ok(0) | Err(_)) => return ClientEnd::Gone,
+            Ok(Ok(_)) => {}
+        }
+    }
+    if !upstream_takes {
+        return std::future::pending().await;
+    }
+    progress.upload_whole.set(true);
+    watch(exchange, progress, client, buffer).await
+}
+
+/// Reads ahead a little while the answer is under way, so that a client that has gone is noticed.
+async fn watch(exchange: &Exchange<'_>, progress: &Progress, client: &Socket, buffer: &mut Buffer) -> ClientEnd {
+    while buffer.filled().len() < SMALL {
+        if client.readable().await.is_err() {
+            return ClientEnd::Gone;
+        }
+        match client.read_now(buffer, &exchange.worker.buffers, SMALL).await {
+            None => buffer.release(&exchange.worker.buffers),
+            Some(Ok(0)) => loop {
+                let until = progress.moved.get() + HALF_CLOSED;
+                if clock::monotonic() >= until {
+                    return ClientEnd::Gone;
+                }
+                tokio::time::sleep_until(until.into()).await;
+            },
+            Some(Ok(_)) => {}
+            Some(Err(_)) => return ClientEnd::Gone,
+        }
+    }
+    std::future::pending().await
+}
+
+async fn client_ended(
+    client: &mut Client,
+    exchange: &Exchange<'_>,
+    evidence: &mut Evidence<'_>,
+    end: ClientEnd,
+    has_begun: bool,
+) -> After {
+    let own = match end {
+        ClientEnd::Gone => return After::Close,
+        ClientEnd::Fault(fault) => {
+            evidence.malformed(fault);
+            respond::to_head_fault(fault)
+        }
+        ClientEnd::BodyIdle => {
+            exchange.worker.metrics.timed_out("body_idle");
+            respond::REQUEST_TIMEOUT
+        }
+    };
+    if has_begun {
+        client.socket.reset_on_close();
+        return After::Close;
+    }
+    finally(client, exchange, evidence, own).await
+}
+
+async fn fail(
+    client: &mut Client,
+    exchange: &Exchange<'_>,
+    evidence: &mut Evidence<'_>,
+    fault: UpstreamFault,
+) -> After {
+    exchange.worker.metrics.upstream_fault(fault);
+    let own = respond::to_upstream_fault(fault);
+    if exchange.head.framing() == Framing::None {
+        return inbound::answer(client, exchange.head, exchange.config, own, evidence).await;
+    }
+    finally(client, exchange, evidence, own).await
+}
+
+/// Our own last answer on this connection: part of the request's body has been taken, so nothing can follow.
+async fn finally(client: &mut Client, exchange: &Exchange<'_>, evidence: &mut Evidence<'_>, own: OwnAnswer) -> After {
+    let head = exchange.head;
+    let mut out = Vec::new();
+    let is_head = head.method() == "HEAD";
+    own.write(
+        &mut out,
+        &inbound::wrapping(exchange.config, exchange.known.request_id, false, head.version(), is_head),
+    );
+    evidence.record(Some(own.status));
+    match client.socket.write_all(&out, exchange.config.timeouts.write_idle).await {
+        Ok(()) => After::Linger,
+        Err(_) => After::Close,
+    }
+}
+
+/// RFC 9110 section 9.2.2, without TRACE; and only without a body.
+fn is_retriable(head: &RequestHead) -> bool {
+    matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE") && head.framing() == Framing::None
+}

@@ -1,0 +1,250 @@
+//! Every header name the proxy knows, and what becomes of each on its way up: kept, dropped, or written by us.
+//!
+//! In this order (2-contract.md, "What the upstream gets"):
+//! 1. framing and hop-by-hop fields are dropped and written anew;
+//! 2. what only we may say (`X-Authenticated-Service`, `X-Forwarded-*`, `X-Override-Token`) is dropped whoever sent it, and
+//!    so is every look-alike of an owned name: a server that turns `_` or `.` into `-` would take it for the real one
+//!    (measured: hyper forwards `X_Service_ID` and `X.Service.ID`);
+//! 3. what `Connection` nominates is dropped, but it can never nominate away the claims (the attack: strip the signature,
+//!    or the identity, on the way);
+//! 4. the rest passes as it came, in order, letter case included; then our own lines follow.
+//!
+//! Trailers go through the same names, and lose all that frames, routes or authenticates.
+
+use crate::request::fields::list_members;
+
+/// What becomes of a request header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// As it came, unless nominated by `Connection`.
+    Pass,
+    /// As it came, whatever `Connection` says: the three claims.
+    Claim,
+    /// Dropped; some of these are written anew.
+    Drop,
+    /// Kept only behind a trusted proxy, else written anew: `X-Forwarded-For`, `-Proto`, `-Host`.
+    Forwarded,
+}
+
+/// The claims, and what only the proxy may say. Compared without case.
+const CLAIMS: [&[u8]; 3] = [b"x-service-id", b"x-service-timestamp", b"x-service-signature"];
+const FORWARDED: [&[u8]; 3] = [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"];
+const DROPPED: [&[u8]; 19] = [
+    b"te",
+    b"host",
+    b"expect",
+    b"trailer",
+    b"upgrade",
+    b"forwarded",
+    b"keep-alive",
+    b"connection",
+    b"x-request-id",
+    b"x-rewrite-url",
+    b"content-length",
+    b"x-original-url",
+    b"http2-settings",
+    b"proxy-connection",
+    b"x-override-token",
+    b"transfer-encoding",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"x-authenticated-service",
+];
+/// Dropped with everything that begins so.
+const FORWARDED_FAMILY: &[u8] = b"x-forwarded-";
+/// Owned names that end in a word of their own: look-alikes of these are dropped. (`te` and `host` have no separator.)
+const LONGEST_OWNED: usize = 40;
+
+/// What becomes of a request header of this name.
+pub(super) fn role(name: &[u8]) -> Role {
+    match known(name) {
+        Some(role) => role,
+        None if is_look_alike(name) => Role::Drop,
+        None => Role::Pass,
+    }
+}
+
+fn known(name: &[u8]) -> Option<Role> {
+    let any = |names: &[&[u8]]| names.iter().any(|n| n.len() == name.len() && n.eq_ignore_ascii_case(name));
+    // Most names of honest requests begin with none of these letters or have none of these lengths.
+    match name.first()?.to_ascii_lowercase() {
+        b'x' if any(&CLAIMS) => Some(Role::Claim),
+        b'x' if any(&FORWARDED) => Some(Role::Forwarded),
+        b'x' if has_prefix(name, FORWARDED_FAMILY) => Some(Role::Drop),
+        b'x' | b'c' | b'e' | b'f' | b'h' | b'k' | b'p' | b't' | b'u' if any(&DROPPED) => Some(Role::Drop),
+        _ => None,
+    }
+}
+
+/// Would a server that reads every other sign as `-` take this for an owned name?
+fn is_look_alike(name: &[u8]) -> bool {
+    if name.len() > LONGEST_OWNED || name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
+        return false;
+    }
+    let mut plain = [0; LONGEST_OWNED];
+    for (to, from) in plain.iter_mut().zip(name) {
+        *to = if from.is_ascii_alphanumeric() { *from } else { b'-' };
+    }
+    known(&plain[..name.len()]).is_some()
+}
+
+fn has_prefix(name: &[u8], prefix: &[u8]) -> bool {
+    name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
+}
+
+/// The names a head's `Connection` lines nominate, beyond the options that are not header names.
+pub(super) fn nominated<'h>(fields: impl Iterator<Item = (&'h [u8], &'h [u8])>) -> Vec<&'h [u8]> {
+    fields
+        .filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"))
+        .flat_map(|(_, value)| list_members(value))
+        .filter(|option| {
+            ![&b"close"[..], b"keep-alive", b"upgrade", b"te"].iter().any(|known| option.eq_ignore_ascii_case(known))
+        })
+        .collect()
+}
+
+/// Is this name among the nominated?
+pub(super) fn is_nominated(name: &[u8], nominated: &[&[u8]]) -> bool {
+    nominated.iter().any(|other| other.eq_ignore_ascii_case(name))
+}
+
+/// Hop-by-hop in an answer, or ours to say.
+pub(super) fn is_dropped_from_answer(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 11] = [
+        b"te",
+        b"trailer",
+        b"upgrade",
+        b"keep-alive",
+        b"connection",
+        b"x-request-id",
+        b"content-length",
+        b"proxy-connection",
+        b"transfer-encoding",
+        b"proxy-authenticate",
+        b"x-countersign-error",
+    ];
+    NAMES.iter().any(|n| n.len() == name.len() && n.eq_ignore_ascii_case(name))
+}
+
+/// May a request's trailer of this name go upstream? Nothing that frames, routes, authenticates or is ours.
+pub(super) fn passes_as_request_trailer(name: &[u8]) -> bool {
+    role(name) == Role::Pass && !is_forbidden_trailer(name)
+}
+
+/// May an answer's trailer of this name go downstream?
+pub(super) fn passes_as_answer_trailer(name: &[u8]) -> bool {
+    !is_dropped_from_answer(name) && !is_forbidden_trailer(name)
+}
+
+/// RFC 9110 section 6.5.1: fields that change how a message is framed, routed, read or trusted have no place behind it.
+fn is_forbidden_trailer(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 18] = [
+        b"age",
+        b"host",
+        b"vary",
+        b"cookie",
+        b"expires",
+        b"location",
+        b"set-cookie",
+        b"content-type",
+        b"max-forwards",
+        b"authorization",
+        b"cache-control",
+        b"content-range",
+        b"content-length",
+        b"content-encoding",
+        b"www-authenticate",
+        b"transfer-encoding",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+    ];
+    NAMES.iter().any(|n| n.len() == name.len() && n.eq_ignore_ascii_case(name))
+}
+
+/// Appends one header line.
+pub(super) fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the members of `Trailer` lines that may pass, as one line, if any.
+pub(super) fn put_trailer_names<'h>(
+    out: &mut Vec<u8>,
+    fields: impl Iterator<Item = (&'h [u8], &'h [u8])>,
+    passes: fn(&[u8]) -> bool,
+) {
+    let mut is_first = true;
+    for name in
+        fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"trailer")).flat_map(|(_, value)| list_members(value))
+    {
+        if passes(name) {
+            out.extend_from_slice(if is_first { b"Trailer: " } else { b", " });
+            out.extend_from_slice(name);
+            is_first = false;
+        }
+    }
+    if !is_first {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_we_may_say_is_dropped_in_every_spelling() {
+        for name in [
+            "X-Authenticated-Service",
+            "x-authenticated-service",
+            "X_Authenticated_Service",
+            "x.authenticated.service",
+            "X-Authenticated_Service",
+            "X_Service_ID",
+            "x.service.id",
+            "X-Service_Signature",
+            "X!Service!Timestamp",
+            "X-Override-Token",
+            "X_Override_Token",
+            "X_Forwarded_For",
+            "X-Forwarded-Uri",
+            "X-Forwarded-Prefix",
+            "X-Forwarded-Port",
+            "Forwarded",
+            "X-Original-URL",
+            "X_Rewrite_URL",
+            "Content_Length",
+            "Transfer_Encoding",
+            "Proxy-Authorization",
+            "HTTP2-Settings",
+            "TE",
+        ] {
+            assert_eq!(role(name.as_bytes()), Role::Drop, "{name}");
+        }
+        for name in ["X-Service-ID", "x-service-timestamp", "X-SERVICE-SIGNATURE"] {
+            assert_eq!(role(name.as_bytes()), Role::Claim, "{name}");
+        }
+        for name in
+            ["Accept", "Cookie", "Authorization", "X-Service-Version", "X_Custom", "Content-Type", "X-Real-IP"]
+        {
+            assert_eq!(role(name.as_bytes()), Role::Pass, "{name}");
+        }
+    }
+
+    #[test]
+    fn connection_options_are_no_header_names() {
+        let fields = [(&b"Connection"[..], &b"close, X-A , te"[..]), (b"connection", b"x-service-id")];
+        assert_eq!(nominated(fields.into_iter()), [&b"X-A"[..], b"x-service-id"]);
+    }
+
+    #[test]
+    fn trailers_neither_frame_nor_authenticate() {
+        for name in ["Content-Length", "X-Service-ID", "X_Authenticated_Service", "Host", "Authorization", "Cookie"] {
+            assert!(!passes_as_request_trailer(name.as_bytes()), "{name}");
+        }
+        assert!(passes_as_request_trailer(b"X-Checksum") && passes_as_answer_trailer(b"grpc-status"));
+        assert!(!passes_as_answer_trailer(b"Transfer-Encoding") && !passes_as_answer_trailer(b"Set-Cookie"));
+    }
+}

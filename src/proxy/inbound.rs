@@ -1,0 +1,237 @@
+//! The guarding direction, stage by stage: facts, judgement, evidence, answer or forward.
+
+use super::downstream::{After, Client};
+use super::evidence::Evidence;
+use super::forward::{self, Exchange};
+use super::respond::{self, OwnAnswer, Wrapping};
+use super::rewrite::{self, Known};
+use super::worker::Worker;
+use crate::clock;
+use crate::config::{Config, Inbound, OnFull, Replay};
+use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
+use crate::policy::decision::{Outcome, Refusal};
+use crate::policy::enforcement::Sampling;
+use crate::request::client::ClientAddress;
+use crate::request::facts::{Claims, Presence, RequestFacts};
+use crate::request::head::{HeadFault, RequestHead, Version};
+use crate::rules::classify::Class;
+use crate::signature::key::is_service_id;
+use crate::snapshot::Snapshot;
+use crate::telemetry::audit::AuditSlot;
+use crate::wire::body::{Transfer, WrittenAs};
+use std::time::Duration;
+
+/// Serves one request whose head could be read.
+pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHead) -> After {
+    let received = clock::monotonic();
+    let snapshot = worker.snapshot();
+    let config = &*snapshot.config;
+    let inbound = inbound_of(config, worker.routes[client.listener].inbound);
+    let address = ClientAddress::of(client.peer, &inbound.trusted_proxies, rewrite::forwarded_for(head));
+    let address_text = address.to_string();
+    let claims = claims(head);
+    let facts = RequestFacts {
+        method: head.method(),
+        path: head.path(),
+        query: head.query(),
+        claims,
+        limit_key: address.limit_key(),
+    };
+    let unix_micros = clock::unix_micros();
+    let moment = Moment {
+        unix_seconds: unix_micros / 1_000_000,
+        monotonic: received,
+        random: if snapshot.enforcement.sampling == Sampling::Random { clock::random_draw() } else { 0 },
+    };
+    let judged = judge(&policy(&snapshot, worker), &facts, |id| snapshot.keys.lookup(id), moment);
+    let auth_nanos = u64::try_from(clock::monotonic().duration_since(received).as_nanos()).unwrap_or(u64::MAX);
+    let claimed = claimed(&claims);
+    worker.metrics.decided(&judged, claimed, auth_nanos, received);
+
+    let slot = reserve(worker, config, judged.classification.class()).await;
+    let request_id = match rewrite::given_request_id(head) {
+        Some(given) => given.to_owned(),
+        None => clock::request_id(),
+    };
+    let unrecordable = slot.is_err();
+    let mut evidence = Evidence {
+        worker,
+        snapshot: &snapshot,
+        decision: Some(&judged),
+        fault: None,
+        request_id: &request_id,
+        method: Some(head.method()),
+        path: Some(head.path()),
+        client: &address_text,
+        claimed,
+        slot: slot.unwrap_or_default(),
+        unix_micros,
+        received,
+        before: Duration::ZERO,
+        sent: None,
+        answered: None,
+    };
+    let known = Known {
+        client: &address_text,
+        scheme: "http",
+        request_id: &request_id,
+        service: judged.service.as_ref(),
+        trusted: client.peer.is_trusted(&inbound.trusted_proxies),
+        upstream: &inbound.upstream,
+    };
+    let own = match (judged.outcome, judged.reason) {
+        (Outcome::Refuse, Some(refusal)) => Some(respond::to_refusal(&judged, refusal)),
+        (Outcome::Refuse, None) => Some(respond::of_refusal(Refusal::InvalidSignature)),
+        _ if unrecordable => Some(respond::of_refusal(Refusal::AuditUnavailable)),
+        (Outcome::Allow | Outcome::Authenticated | Outcome::Override | Outcome::WouldRefuse, _) => None,
+    };
+    if let Some(own) = own {
+        return answer(client, head, config, own, &mut evidence).await;
+    }
+    let first_byte = judged
+        .classification
+        .rules()
+        .iter()
+        .filter_map(|index| config.rules.rule(*index).first_byte)
+        .max()
+        .unwrap_or(inbound.first_byte);
+    let exchange = Exchange { worker, config, head, known, first_byte };
+    forward::forward(client, &exchange, &mut evidence).await
+}
+
+/// Answers a request whose head could not be read; it is recorded like any refusal.
+pub(super) async fn refuse_malformed(
+    client: &mut Client,
+    worker: &Worker,
+    snapshot: &Snapshot,
+    fault: HeadFault,
+) -> After {
+    let received = clock::monotonic();
+    let request_id = clock::request_id();
+    let address = ClientAddress::of(client.peer, &[], []).to_string();
+    let mut evidence = Evidence {
+        worker,
+        snapshot,
+        decision: None,
+        fault: None,
+        request_id: &request_id,
+        method: None,
+        path: None,
+        client: &address,
+        claimed: None,
+        slot: take_slot(worker),
+        unix_micros: clock::unix_micros(),
+        received,
+        before: Duration::ZERO,
+        sent: None,
+        answered: None,
+    };
+    evidence.malformed(fault);
+    let own = respond::to_head_fault(fault);
+    let mut out = Vec::new();
+    own.write(&mut out, &wrapping(&snapshot.config, &request_id, false, Version::Http11, false));
+    evidence.record(Some(own.status));
+    match client.socket.write_all(&out, snapshot.config.timeouts.write_idle).await {
+        Ok(()) => After::Linger,
+        Err(_) => After::Close,
+    }
+}
+
+/// Answers in the upstream's place. The connection stays only when the request's body has been taken whole.
+pub(super) async fn answer(
+    client: &mut Client,
+    head: &RequestHead,
+    config: &Config,
+    own: OwnAnswer,
+    evidence: &mut Evidence<'_>,
+) -> After {
+    let mut body = Transfer::new(head.framing().into(), WrittenAs::Plain, rewrite::REQUEST_TRAILERS);
+    // A small body is often here already: then nothing of it can be taken for the next request.
+    let is_whole =
+        !head.expects_continue() && body.gather(&mut client.buffer, &mut Vec::new()).is_ok() && body.is_done();
+    let keep = is_whole && head.keep_alive() && !evidence.worker.draining.get();
+    let mut out = Vec::new();
+    own.write(&mut out, &wrapping(config, evidence.request_id, keep, head.version(), head.method() == "HEAD"));
+    evidence.record(Some(own.status));
+    match client.socket.write_all(&out, config.timeouts.write_idle).await {
+        Ok(()) if keep => After::Keep,
+        Ok(()) => After::Linger,
+        Err(_) => After::Close,
+    }
+}
+
+pub(super) fn wrapping<'w>(
+    config: &'w Config,
+    request_id: &'w str,
+    keep: bool,
+    version: Version,
+    head_only: bool,
+) -> Wrapping<'w> {
+    Wrapping {
+        request_id,
+        headers: &config.refusal_headers,
+        head_only,
+        keep,
+        announce_keep: version == Version::Http10,
+    }
+}
+
+/// The listener's own keys as the current generation has them. Listeners do not change while running.
+fn inbound_of(config: &Config, listener: usize) -> &Inbound {
+    &config.inbound[listener.min(config.inbound.len() - 1)]
+}
+
+fn claims(head: &RequestHead) -> Claims<'_> {
+    let mut claims = Claims::default();
+    for (name, value) in head.fields() {
+        claims.note(name, value);
+    }
+    claims
+}
+
+/// The claimed id, if it is a well-formed one: only then may evidence repeat it.
+fn claimed<'c>(claims: &Claims<'c>) -> Option<&'c str> {
+    match claims.service_id {
+        Presence::Once(id) if is_service_id(id) => std::str::from_utf8(id).ok(),
+        Presence::Once(_) | Presence::Absent | Presence::Repeated => None,
+    }
+}
+
+fn policy<'p>(snapshot: &'p Snapshot, worker: &'p Worker) -> Policy<'p> {
+    let config = &snapshot.config;
+    Policy {
+        rules: &config.rules,
+        enforcement: snapshot.enforcement,
+        override_token: config.override_token.as_ref(),
+        window_seconds: config.signature.window_seconds,
+        replay: match config.signature.replay {
+            Replay::Off => ReplayPolicy::Off,
+            Replay::Report => ReplayPolicy::Report(&worker.shared.replay),
+            Replay::Refuse => ReplayPolicy::Refuse(&worker.shared.replay),
+        },
+        failure_limit: &worker.shared.failure_limit,
+        lockout: config.rate_limit.lockout,
+        salt: &worker.shared.salt,
+    }
+}
+
+/// Room for the record, before anything is let through. `Err`: there is none, and the operator chose to let no service
+/// request pass unrecorded. Exempt and open requests never wait for it.
+async fn reserve(worker: &Worker, config: &Config, class: Class) -> Result<Option<AuditSlot>, ()> {
+    if let Some(slot) = worker.audit.try_reserve() {
+        return Ok(Some(slot));
+    }
+    if class == Class::Service && config.audit.on_full == OnFull::Block {
+        return worker.audit.reserve().await.map(Some).ok_or(());
+    }
+    worker.audit.count_dropped();
+    Ok(None)
+}
+
+fn take_slot(worker: &Worker) -> Option<AuditSlot> {
+    let slot = worker.audit.try_reserve();
+    if slot.is_none() {
+        worker.audit.count_dropped();
+    }
+    slot
+}

@@ -1,0 +1,199 @@
+//! The answer's way down: its head checked and written anew, its body streamed, what came before it dropped.
+//!
+//! Attacks and faults answered here: an answer cut two ways (502), an unasked 101 (502), a thousand 1xx (dropped, counted,
+//! and bounded by the first-byte timer), half an answer (cut, never a clean end), extra bytes (the connection is dropped).
+
+use super::evidence::Evidence;
+use super::forward::{Exchange, Progress};
+use super::respond;
+use super::rewrite;
+use crate::clock;
+use crate::request::head::Version;
+use crate::telemetry::metrics::UpstreamFault;
+use crate::upstream::answer::{AnswerHead, MAX_ANSWER_HEAD, head_end};
+use crate::wire::body::{BodyLength, Transfer, TransferFault, WrittenAs};
+use crate::wire::buffer::{Buffer, LARGE};
+use crate::wire::socket::{Socket, WriteFault};
+use std::time::Duration;
+use tokio::time::timeout_at;
+
+/// One answer on its way.
+pub(super) struct Relay<'r> {
+    pub(super) exchange: &'r Exchange<'r>,
+    pub(super) progress: &'r Progress,
+    pub(super) client: &'r Socket,
+    pub(super) upstream: &'r Socket,
+}
+
+/// How an answer ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It was delivered whole.
+    Whole {
+        /// The upstream keeps its connection.
+        reusable: bool,
+        /// The client was told that it may send another request.
+        keep: bool,
+    },
+    /// A 101 was delivered: bytes now go both ways.
+    Switched,
+    /// The connection ended before any answer byte.
+    Stale,
+    /// No acceptable answer; the client has got nothing yet.
+    Fault(UpstreamFault),
+    /// It broke off after it had begun, or the client stopped taking it.
+    Cut {
+        /// A plain close would look like a clean end.
+        reset: bool,
+    },
+}
+
+/// How long the client's body waits for the upstream's 100 before we send our own.
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+impl Relay<'_> {
+    pub(super) async fn run(&self, buffer: &mut Buffer, evidence: &mut Evidence<'_>) -> Ended {
+        let answer = loop {
+            let answer = match self.head(buffer).await {
+                Ok(answer) => answer,
+                Err(ended) => return ended,
+            };
+            match answer.status() {
+                respond::CONTINUE => {
+                    if let Err(ended) = self.open_gate().await {
+                        return ended;
+                    }
+                }
+                respond::SWITCHING_PROTOCOLS if self.exchange.head.is_upgrade() => break answer,
+                respond::SWITCHING_PROTOCOLS => return Ended::Fault(UpstreamFault::InvalidAnswer),
+                _ if answer.is_informational() => self.exchange.worker.metrics.informational_dropped(),
+                _ => break answer,
+            }
+        };
+        evidence.head_came();
+        self.deliver(answer, buffer, evidence).await
+    }
+
+    /// The next head. The first-byte timer begins anew whenever something of the request's body has moved.
+    async fn head(&self, buffer: &mut Buffer) -> Result<AnswerHead, Ended> {
+        let Exchange { worker, head: request, first_byte, .. } = self.exchange;
+        let mut looked_at = 0;
+        let continue_by = clock::monotonic() + CONTINUE_WAIT;
+        loop {
+            if let Some(end) = head_end(buffer.filled(), looked_at) {
+                let answer =
+                    AnswerHead::parse(&buffer.filled()[..end], request.method() == "HEAD").map_err(|fault| {
+                        tracing::debug!(fault = fault.0, "upstream answer not acceptable");
+                        Ended::Fault(UpstreamFault::InvalidAnswer)
+                    })?;
+                buffer.consume(end);
+                return Ok(answer);
+            }
+            looked_at = buffer.filled().len();
+            if looked_at >= MAX_ANSWER_HEAD {
+                return Err(Ended::Fault(UpstreamFault::InvalidAnswer));
+            }
+            let answer_by = self.progress.moved.get() + *first_byte;
+            let wake = if self.progress.gated.get() { answer_by.min(continue_by) } else { answer_by };
+            match timeout_at(wake.into(), self.upstream.read(buffer, &worker.buffers, MAX_ANSWER_HEAD)).await {
+                Ok(Ok(count)) if count > 0 => {}
+                // An end before any byte of an answer: the connection was stale, or the upstream gave up.
+                Ok(Ok(_) | Err(_)) if looked_at == 0 => return Err(Ended::Stale),
+                Ok(Ok(_) | Err(_)) => return Err(Ended::Fault(UpstreamFault::Closed)),
+                Err(_) => {
+                    let now = clock::monotonic();
+                    if self.progress.gated.get() && now >= continue_by {
+                        self.open_gate().await?;
+                    } else if now >= self.progress.moved.get() + *first_byte {
+                        return Err(Ended::Fault(UpstreamFault::FirstByteTimeout));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells the client to send its body, if it still waits to be told.
+    async fn open_gate(&self) -> Result<(), Ended> {
+        if self.progress.gated.replace(false) {
+            let write_idle = self.exchange.config.timeouts.write_idle;
+            let written = self.client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", write_idle).await;
+            self.progress.gate.notify_one();
+            written.map_err(|fault| self.cut(&fault, false))?;
+            self.progress.moved.set(clock::monotonic());
+        }
+        Ok(())
+    }
+
+    async fn deliver(&self, answer: AnswerHead, buffer: &mut Buffer, evidence: &mut Evidence<'_>) -> Ended {
+        let Exchange { worker, config, head: request, known, .. } = self.exchange;
+        let is_switch = answer.status() == respond::SWITCHING_PROTOCOLS;
+        let written_as = match (answer.length(), request.version()) {
+            (BodyLength::Chunked | BodyLength::UntilEnd, Version::Http11) => WrittenAs::Chunked,
+            (BodyLength::Chunked | BodyLength::UntilEnd, Version::Http10)
+            | (BodyLength::None | BodyLength::Exactly(_), Version::Http10 | Version::Http11) => WrittenAs::Plain,
+        };
+        let until_close =
+            written_as == WrittenAs::Plain && matches!(answer.length(), BodyLength::Chunked | BodyLength::UntilEnd);
+        // A body that was never called for may or may not follow: nothing else can.
+        let keep = request.keep_alive() && !until_close && !self.progress.gated.get() && !worker.draining.get();
+        let mut out = Vec::with_capacity(1024);
+        rewrite::answer_head(&mut out, &answer, request, known, written_as, keep);
+        evidence.record(Some(answer.status()));
+        self.progress.begun.set(true);
+        let write_idle = config.timeouts.write_idle;
+        if is_switch {
+            return match self.client.write_all(&out, write_idle).await {
+                Ok(()) => Ended::Switched,
+                Err(fault) => self.cut(&fault, false),
+            };
+        }
+        let mut body = Transfer::new(answer.length(), written_as, rewrite::ANSWER_TRAILERS);
+        loop {
+            match body.pass(&mut out, buffer, self.client, write_idle).await {
+                Ok(()) => self.progress.moved.set(clock::monotonic()),
+                Err(TransferFault::Source(_)) => return Ended::Cut { reset: until_close },
+                Err(TransferFault::Sink(fault)) => return self.cut(&fault, until_close),
+            }
+            if body.is_done() {
+                return Ended::Whole { reusable: answer.keep_alive(), keep };
+            }
+            if body.is_large() {
+                buffer.enlarge(&worker.buffers);
+            }
+            match self.more(buffer).await {
+                Some(count) if count > 0 => {}
+                Some(_) if body.source_ended(&mut out) => {
+                    return match self.client.write_all(&out, write_idle).await {
+                        Ok(()) => Ended::Whole { reusable: false, keep },
+                        Err(fault) => self.cut(&fault, until_close),
+                    };
+                }
+                Some(_) | None => return Ended::Cut { reset: until_close },
+            }
+        }
+    }
+
+    /// More of the body; 0 is the end, `None` a broken connection. While nothing comes (an event stream between two
+    /// events), no memory is held.
+    async fn more(&self, buffer: &mut Buffer) -> Option<usize> {
+        let buffers = &self.exchange.worker.buffers;
+        if let Some(read) = self.upstream.read_now(buffer, buffers, LARGE).await {
+            return read.ok();
+        }
+        loop {
+            buffer.release(buffers);
+            self.upstream.readable().await.ok()?;
+            if let Some(read) = self.upstream.read_now(buffer, buffers, LARGE).await {
+                return read.ok();
+            }
+        }
+    }
+
+    fn cut(&self, fault: &WriteFault, reset: bool) -> Ended {
+        match fault {
+            WriteFault::Idle => self.exchange.worker.metrics.timed_out("write_idle"),
+            WriteFault::Io(_) => {}
+        }
+        Ended::Cut { reset }
+    }
+}

@@ -1,0 +1,225 @@
+//! Heads written anew: the request's for the upstream, the answer's for the client.
+
+use super::headers::{
+    self, Role, is_dropped_from_answer, is_nominated, nominated, passes_as_answer_trailer, passes_as_request_trailer,
+    put, put_trailer_names, role,
+};
+use crate::config::Upstream;
+use crate::request::fields::list_members;
+use crate::request::framing::Framing;
+use crate::request::head::{RequestHead, Version};
+use crate::signature::verify::AuthenticatedService;
+use crate::upstream::answer::AnswerHead;
+use crate::wire::body::{BodyLength, WrittenAs};
+use std::io::Write;
+
+/// What the proxy itself knows of a request and says upstream.
+pub(super) struct Known<'k> {
+    /// The client address, as text.
+    pub(super) client: &'k str,
+    /// `http` or `https`: how the client reached us.
+    pub(super) scheme: &'static str,
+    /// Kept or made.
+    pub(super) request_id: &'k str,
+    /// The proved caller: nothing else can set the identity header.
+    pub(super) service: Option<&'k AuthenticatedService>,
+    /// The peer is a trusted proxy: its `X-Forwarded-*` are kept.
+    pub(super) trusted: bool,
+    /// Where it goes.
+    pub(super) upstream: &'k Upstream,
+}
+
+/// Appends the head of the request as the upstream gets it.
+pub(super) fn request_head(out: &mut Vec<u8>, head: &RequestHead, known: &Known<'_>) {
+    out.extend_from_slice(head.method().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.path().as_bytes());
+    if let Some(query) = head.query() {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    match head.host() {
+        Some(host) => put(out, b"Host", host.as_bytes()),
+        None => put(out, b"Host", authority(known.upstream).as_bytes()),
+    }
+    let nominated = nominated(head.fields());
+    let mut length_given = false;
+    let (mut has_for, mut has_proto, mut has_host) = (false, false, false);
+    for (name, value) in head.fields() {
+        match role(name) {
+            Role::Claim => put(out, name, value),
+            Role::Pass if is_nominated(name, &nominated) => {}
+            Role::Pass => put(out, name, value),
+            Role::Forwarded if known.trusted => {
+                has_for |= name.len() == b"x-forwarded-for".len();
+                has_host |= name.eq_ignore_ascii_case(b"x-forwarded-host");
+                has_proto |= name.eq_ignore_ascii_case(b"x-forwarded-proto");
+                put(out, name, value);
+            }
+            Role::Forwarded => {}
+            Role::Drop => length_given |= name.eq_ignore_ascii_case(b"content-length"),
+        }
+    }
+    if !has_for {
+        put(out, b"X-Forwarded-For", known.client.as_bytes());
+    }
+    if !has_proto {
+        put(out, b"X-Forwarded-Proto", known.scheme.as_bytes());
+    }
+    if let (false, Some(host)) = (has_host, head.host()) {
+        put(out, b"X-Forwarded-Host", host.as_bytes());
+    }
+    put(out, b"X-Request-ID", known.request_id.as_bytes());
+    if let Some(service) = known.service {
+        put(out, b"X-Authenticated-Service", service.id().as_str().as_bytes());
+    }
+    put_connection(out, head);
+    match head.framing() {
+        Framing::None if length_given => put(out, b"Content-Length", b"0"),
+        Framing::None => {}
+        Framing::Length(length) => put_length(out, length),
+        Framing::Chunked => {
+            put(out, b"Transfer-Encoding", b"chunked");
+            put_trailer_names(out, head.fields(), passes_as_request_trailer);
+        }
+    }
+    if head.expects_continue() {
+        put(out, b"Expect", b"100-continue");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_connection(out: &mut Vec<u8>, head: &RequestHead) {
+    let takes_trailers = head.fields().any(|(name, value)| {
+        name.eq_ignore_ascii_case(b"te") && list_members(value).any(|member| member.eq_ignore_ascii_case(b"trailers"))
+    });
+    if head.is_upgrade() {
+        put(out, b"Connection", b"Upgrade");
+        for (_, value) in head.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"upgrade")) {
+            put(out, b"Upgrade", value);
+        }
+    } else if takes_trailers {
+        put(out, b"Connection", b"TE");
+        put(out, b"TE", b"trailers");
+    }
+}
+
+/// Appends the head of the answer as the client gets it. `keep` says whether another request may follow.
+pub(super) fn answer_head(
+    out: &mut Vec<u8>,
+    answer: &AnswerHead,
+    request: &RequestHead,
+    known: &Known<'_>,
+    written_as: WrittenAs,
+    keep: bool,
+) {
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "HTTP/1.1 {} ", answer.status());
+    out.extend_from_slice(answer.reason());
+    out.extend_from_slice(b"\r\n");
+    let nominated = nominated(answer.fields());
+    for (name, value) in answer.fields() {
+        if is_dropped_from_answer(name) || is_nominated(name, &nominated) {
+            continue;
+        }
+        match name.eq_ignore_ascii_case(b"location").then(|| location(value, request, known)).flatten() {
+            Some(rewritten) => put(out, name, &rewritten),
+            None => put(out, name, value),
+        }
+    }
+    put(out, b"X-Request-ID", known.request_id.as_bytes());
+    if answer.status() == super::respond::SWITCHING_PROTOCOLS {
+        put(out, b"Connection", b"Upgrade");
+        for (_, value) in answer.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"upgrade")) {
+            put(out, b"Upgrade", value);
+        }
+    } else if written_as == WrittenAs::Chunked {
+        put(out, b"Transfer-Encoding", b"chunked");
+        put_trailer_names(out, answer.fields(), passes_as_answer_trailer);
+    } else if let Some(length) = announced(answer) {
+        put_length(out, length);
+    }
+    if answer.status() != super::respond::SWITCHING_PROTOCOLS {
+        match (keep, request.version()) {
+            (false, _) => put(out, b"Connection", b"close"),
+            (true, Version::Http10) => put(out, b"Connection", b"keep-alive"),
+            (true, Version::Http11) => {}
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The length to announce: of the body that follows, or, to HEAD and in 304, of the one that would.
+fn announced(answer: &AnswerHead) -> Option<u64> {
+    match answer.length() {
+        BodyLength::Exactly(length) => Some(length),
+        BodyLength::None if !answer.is_informational() && answer.status() != super::respond::NO_CONTENT => {
+            answer.content_length()
+        }
+        BodyLength::None | BodyLength::Chunked | BodyLength::UntilEnd => None,
+    }
+}
+
+fn put_length(out: &mut Vec<u8>, length: u64) {
+    // Writing to a vector cannot fail.
+    let _ = write!(out, "Content-Length: {length}\r\n");
+}
+
+/// The upstream's own `host:port`, as `Host` wants it.
+pub(super) fn authority(upstream: &Upstream) -> String {
+    let host = if upstream.host.contains(':') { format!("[{}]", upstream.host) } else { upstream.host.clone() };
+    if upstream.port == 80 { host } else { format!("{host}:{}", upstream.port) }
+}
+
+/// A `Location` that names the upstream's own address, rewritten to the address the client used: a redirect must neither
+/// leak the inner port nor lead around the proxy. `None`: it names something else and passes as it is.
+fn location(value: &[u8], request: &RequestHead, known: &Known<'_>) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(value).ok()?;
+    let rest = match text.get(..7) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("http://") => &text[7..],
+        _ => text.strip_prefix("//")?,
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (named, path) = rest.split_at(end);
+    if !names_upstream(named, known.upstream) {
+        return None;
+    }
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    Some(match request.host() {
+        Some(host) => format!("{}://{host}{path}", known.scheme).into_bytes(),
+        None => path.into_bytes(),
+    })
+}
+
+fn names_upstream(named: &str, upstream: &Upstream) -> bool {
+    let (host, port) = match named.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
+        _ => (named, Some(80)),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = |host: &str| {
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    port == Some(upstream.port)
+        && (host.eq_ignore_ascii_case(&upstream.host) || (is_loopback(host) && is_loopback(&upstream.host)))
+}
+
+/// `X-Request-ID` of a request, if it came once and is sane: `[A-Za-z0-9._-]{1,128}`.
+pub(super) fn given_request_id(head: &RequestHead) -> Option<&str> {
+    let mut ids = head.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"x-request-id"));
+    let (_, id) = ids.next()?;
+    let is_sane = (1..=128).contains(&id.len())
+        && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    (is_sane && ids.next().is_none()).then(|| std::str::from_utf8(id).ok()).flatten()
+}
+
+/// The lines of `X-Forwarded-For`, in order.
+pub(super) fn forwarded_for(head: &RequestHead) -> impl DoubleEndedIterator<Item = &[u8]> {
+    head.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for")).map(|(_, value)| value)
+}
+
+/// The filters both directions use.
+pub(super) const REQUEST_TRAILERS: fn(&[u8]) -> bool = headers::passes_as_request_trailer;
+pub(super) const ANSWER_TRAILERS: fn(&[u8]) -> bool = headers::passes_as_answer_trailer;

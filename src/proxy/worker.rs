@@ -1,0 +1,153 @@
+//! [`Worker`]: one thread, one current-thread runtime, the connections handed to it, its own upstream connections.
+
+use super::listener::{Accepted, AcceptedStream};
+use super::{Shared, downstream};
+use crate::config::Upstream;
+use crate::snapshot::Snapshot;
+use crate::telemetry::audit::AuditQueue;
+use crate::telemetry::metrics::WorkerMetrics;
+use crate::upstream::health::UpstreamHealth;
+use crate::upstream::pool::Pool;
+use crate::wire::buffer::BufferPool;
+use crate::wire::socket::{Socket, Stream};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{Notify, mpsc};
+
+/// What a worker is told.
+pub(super) enum Message {
+    /// Serve this connection.
+    Serve(Accepted),
+    /// Finish what is in flight, take no more; the thread ends when the last connection has.
+    Drain,
+}
+
+/// What the connections of one worker share. One thread: no locks.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) audit: AuditQueue,
+    pub(super) buffers: BufferPool,
+    pub(super) routes: Vec<Route>,
+    /// Requests upstream, of all workers.
+    pub(super) in_flight: Arc<AtomicUsize>,
+    pub(super) draining: Cell<bool>,
+    pub(super) drain: Notify,
+}
+
+/// One listener's way upstream.
+pub(super) struct Route {
+    /// Its place in the configuration.
+    pub(super) inbound: usize,
+    pub(super) pool: Rc<Pool>,
+    pub(super) health: Arc<UpstreamHealth>,
+}
+
+/// What a worker is made from, on its own thread.
+pub(super) struct WorkerSeed {
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) routes: Vec<RouteSeed>,
+    pub(super) in_flight: Arc<AtomicUsize>,
+}
+
+/// What a route is made from.
+pub(super) struct RouteSeed {
+    pub(super) inbound: usize,
+    pub(super) upstream: Upstream,
+    pub(super) health: Arc<UpstreamHealth>,
+}
+
+impl WorkerSeed {
+    pub(super) fn grow(self) -> Worker {
+        let route =
+            |seed: RouteSeed| Route { inbound: seed.inbound, pool: Pool::new(seed.upstream), health: seed.health };
+        Worker {
+            metrics: self.shared.metrics.worker(self.index),
+            audit: self.shared.audit.worker(self.index),
+            shared: self.shared,
+            buffers: BufferPool::default(),
+            routes: self.routes.into_iter().map(route).collect(),
+            in_flight: self.in_flight,
+            draining: Cell::new(false),
+            drain: Notify::new(),
+        }
+    }
+}
+
+/// One request in flight upstream; counts until it is dropped.
+pub(super) struct InFlight<'w>(&'w Worker);
+
+impl Worker {
+    /// What this request is judged by.
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+
+    /// Room for one more request upstream, or `None` at the limit.
+    pub(super) fn enter(&self, limit: usize) -> Option<InFlight<'_>> {
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= limit {
+            self.in_flight.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        self.metrics.in_flight(1);
+        Some(InFlight(self))
+    }
+
+    /// Serves what it is handed until it is told to drain and the last connection has ended.
+    pub(super) async fn run(self: Rc<Self>, mut messages: mpsc::UnboundedReceiver<Message>) {
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Some(Message::Serve(accepted)) => {
+                        connections.spawn_local(serve(Rc::clone(&self), accepted));
+                    }
+                    Some(Message::Drain) | None => break,
+                },
+                Some(ended) = connections.join_next() => note_panic(ended),
+            }
+        }
+        // What was accepted before the drain is in the channel already.
+        while let Ok(Message::Serve(accepted)) = messages.try_recv() {
+            connections.spawn_local(serve(Rc::clone(&self), accepted));
+        }
+        self.draining.set(true);
+        self.drain.notify_waiters();
+        while let Some(ended) = connections.join_next().await {
+            note_panic(ended);
+        }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.in_flight(-1);
+    }
+}
+
+async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    let Accepted { stream, peer, listener, permit } = accepted;
+    let stream = match stream {
+        AcceptedStream::Tcp(tcp) => TcpStream::from_std(tcp).map(Stream::Tcp),
+        AcceptedStream::Unix(unix) => UnixStream::from_std(unix).map(Stream::Unix),
+    };
+    match stream {
+        Ok(stream) => downstream::serve(&worker, Socket::new(stream), peer, listener).await,
+        Err(error) => tracing::warn!(%error, "an accepted connection cannot be registered"),
+    }
+    drop(permit);
+}
+
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        // The connection is gone, the proxy goes on. The panic hook has said where.
+        tracing::error!("a connection ended in a panic");
+    }
+}

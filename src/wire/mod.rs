@@ -1,0 +1,8 @@
+//! Bytes on sockets: one buffer, one socket type, one body reader for both sides of the proxy.
+//!
+//! Everything here is used by a single task at a time on a single thread, so a socket is shared by the two directions of
+//! an exchange through plain references, without locks. TLS comes in as one more kind of [`socket::Stream`].
+
+pub mod body;
+pub mod buffer;
+pub mod socket;
