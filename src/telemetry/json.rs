@@ -86,7 +86,7 @@ impl<'o> JsonLine<'o> {
 }
 
 /// Appends `text` as it stands between the quotes of a JSON string.
-fn escape(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn escape(out: &mut Vec<u8>, text: &str) {
     if text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\') {
         out.extend_from_slice(text.as_bytes());
         return;

@@ -149,7 +149,7 @@ impl LineWriter {
         optional(record.method, |method| line.text("method", method));
         optional(record.path, |path| line.bytes("path", path));
         line.text("client", record.client);
-        line.text("mode", mode_code(record.mode));
+        line.text("mode", record.mode.code());
         line.unsigned("percentage", record.percentage.into());
         optional(record.status, |status| line.unsigned("status", status.into()));
         line.unsigned("own_us", record.own_us.into());
@@ -187,14 +187,6 @@ pub const fn class_code(class: Class) -> &'static str {
         Class::Exempt => "exempt",
         Class::Open => "open",
         Class::Service => "service",
-    }
-}
-
-/// The word for a mode in audit records and metrics.
-pub const fn mode_code(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Log => "log",
-        Mode::Enforce => "enforce",
     }
 }
 
