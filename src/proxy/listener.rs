@@ -9,16 +9,19 @@ use crate::clock;
 use crate::request::client::{ClientAddress, LimitKey, Peer};
 use crate::snapshot::SnapshotCell;
 use crate::telemetry::metrics::WorkerMetrics;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// A connection as it was accepted.
 pub(super) struct Accepted {
@@ -65,13 +68,14 @@ pub(super) struct Acceptor {
     pub(super) workers: Vec<mpsc::UnboundedSender<Message>>,
     /// Counts turns of the accept loop.
     pub(super) turns: Arc<AtomicU64>,
-    pub(super) stop: watch::Receiver<bool>,
 }
 
 /// How long the loop rests when the process is out of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// How often an idle loop shows that it is alive.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_SECONDS: i64 = 1;
+/// Connections taken from one listener before the next has its turn.
+const AT_A_TURN: usize = 64;
 
 impl Counts {
     pub(super) fn new(workers: usize) -> Counts {
@@ -123,64 +127,51 @@ impl Drop for Permit {
 }
 
 impl Acceptor {
-    /// Accepts until told to stop; then takes what is waiting in the queues, and closes them.
-    pub(super) async fn run(self, listeners: Vec<(usize, BoundListener)>) -> io::Result<()> {
-        let mut tasks = tokio::task::JoinSet::new();
-        let acceptor = Arc::new(self);
-        for (index, (inbound, listener)) in listeners.into_iter().enumerate() {
-            let listener = AsyncFd::register(OwnedFd::from(listener))?;
-            tasks.spawn(Arc::clone(&acceptor).accept_on(Place { index, inbound }, listener));
-        }
-        let mut stop = acceptor.stop.clone();
-        loop {
-            acceptor.turns.fetch_add(1, Ordering::Relaxed);
-            tokio::select! {
-                _ = tokio::time::sleep(HEARTBEAT) => {}
-                changed = stop.changed() => if changed.is_err() || *stop.borrow() { break },
-                Some(ended) = tasks.join_next() => {
-                    return Err(io::Error::other(match ended {
-                        Ok(()) => "an accept loop ended".to_owned(),
-                        Err(error) => format!("an accept loop failed: {error}"),
-                    }));
-                }
+    /// Accepts until the other end of `stop` is closed; then takes what is waiting in the queues, closes them, and tells the
+    /// workers. Runs on a thread of its own, on plain `poll`: it has nothing else to wait for.
+    ///
+    /// # Errors
+    /// When the sockets can no longer be polled.
+    pub(super) fn run(self, listeners: Vec<(usize, BoundListener)>, stop: UnixStream) -> io::Result<()> {
+        let listeners: Vec<(Place, OwnedFd)> = listeners
+            .into_iter()
+            .enumerate()
+            .map(|(index, (inbound, listener))| (Place { index, inbound }, listener.into()))
+            .collect();
+        let mut is_stopping = false;
+        while !is_stopping {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            is_stopping = wait(&listeners, &stop)?;
+            if listeners.iter().any(|(place, listener)| self.accept_waiting(*place, listener).is_err()) {
+                // Out of descriptors or memory: those in use will come back. Accepting on would spin.
+                thread::sleep(BACK_OFF);
             }
         }
-        while tasks.join_next().await.is_some() {}
-        for worker in &acceptor.workers {
+        for worker in &self.workers {
             // A worker that is gone has nothing to drain.
             let _ = worker.send(Message::Drain);
         }
         Ok(())
     }
 
-    async fn accept_on(self: Arc<Self>, place: Place, listener: AsyncFd<OwnedFd>) {
-        let mut stop = self.stop.clone();
-        let mut is_stopping = *stop.borrow();
-        loop {
-            match accept(listener.get_ref()) {
+    /// Takes what waits at one listener, a bounded number, so that no listener starves another.
+    fn accept_waiting(&self, place: Place, listener: &OwnedFd) -> io::Result<()> {
+        for _ in 0..AT_A_TURN {
+            match accept(listener) {
                 Ok((descriptor, peer)) => self.take(place, descriptor, peer),
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock if is_stopping => return,
-                    io::ErrorKind::WouldBlock => {
-                        tokio::select! {
-                            ready = listener.readable() => if let Ok(mut ready) = ready { ready.clear_ready() },
-                            _ = stop.changed() => is_stopping = true,
-                        }
-                    }
+                    io::ErrorKind::WouldBlock => return Ok(()),
                     // The client gave up while it waited: its own affair.
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                     _ => {
-                        // Out of descriptors or memory: those in use will come back. Accepting on would spin.
                         self.metrics.limit_hit("descriptors");
                         tracing::warn!(%error, "connections cannot be accepted; resting");
-                        tokio::time::sleep(BACK_OFF).await;
-                        if is_stopping {
-                            return;
-                        }
+                        return Err(error);
                     }
                 },
             }
         }
+        Ok(())
     }
 
     fn take(&self, place: Place, descriptor: OwnedFd, peer: Option<SocketAddr>) {
@@ -220,6 +211,19 @@ impl Acceptor {
                 turn_away(&descriptor);
             }
         }
+    }
+}
+
+/// Waits until a listener has a connection, a second has passed, or it is time to stop (true).
+fn wait(listeners: &[(Place, OwnedFd)], stop: &UnixStream) -> io::Result<bool> {
+    let mut watched: Vec<PollFd<'_>> =
+        listeners.iter().map(|(_, listener)| PollFd::new(listener, PollFlags::IN)).collect();
+    watched.push(PollFd::new(stop, PollFlags::IN));
+    let heartbeat = Timespec { tv_sec: HEARTBEAT_SECONDS, tv_nsec: 0 };
+    match poll(&mut watched, Some(&heartbeat)) {
+        Ok(_) => Ok(watched.last().is_some_and(|stop| !stop.revents().is_empty())),
+        Err(Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -28,6 +28,8 @@ use crate::telemetry::audit::AuditQueue;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::health::UpstreamHealth;
 use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -80,7 +82,8 @@ pub struct Proxy {
     counts: Arc<Counts>,
     turns: Arc<AtomicU64>,
     seen_turns: AtomicU64,
-    stop: watch::Sender<bool>,
+    /// Closed to stop the acceptor.
+    stop: UnixStream,
     ended: watch::Receiver<usize>,
     threads: usize,
 }
@@ -102,7 +105,7 @@ impl Proxy {
         let counts = Arc::new(Counts::new(workers));
         let in_flight = Arc::new(AtomicUsize::new(0));
         let turns = Arc::new(AtomicU64::new(1));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = UnixStream::pair()?;
         let (ended_sender, ended) = watch::channel(0);
         let mut senders = Vec::with_capacity(workers);
         for index in 0..workers {
@@ -137,16 +140,14 @@ impl Proxy {
             counts: Arc::clone(&counts),
             workers: senders,
             turns: Arc::clone(&turns),
-            stop: stopped,
         };
         let mut bound = Vec::with_capacity(listeners.len());
         for listener in listeners {
             listener.socket.set_nonblocking()?;
             bound.push((listener.inbound, listener.socket));
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
-            if let Err(error) = runtime.block_on(acceptor.run(bound)) {
+            if let Err(error) = acceptor.run(bound, stopped) {
                 tracing::error!(%error, "no more connections are accepted");
             }
         })?;
@@ -156,7 +157,8 @@ impl Proxy {
     /// Stops accepting, lets requests in flight finish (keep-alive connections end after their answer), and returns when
     /// all have, or at the deadline.
     pub async fn drain(&self, deadline: Duration) -> Drained {
-        self.stop.send_replace(true);
+        // Fails only when the acceptor has ended already.
+        let _ = self.stop.shutdown(Shutdown::Both);
         let mut ended = self.ended.clone();
         let all = ended.wait_for(|count| *count == self.threads);
         match tokio::time::timeout(deadline, all).await {
