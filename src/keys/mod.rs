@@ -8,6 +8,10 @@ use crate::signature::verify::KeyLookup;
 use std::collections::HashMap;
 
 pub mod dir;
+pub mod env_file;
+pub mod key_file;
+pub mod secret_file;
+pub mod write;
 
 /// Every key that may verify a signature, by service. Immutable: a reload makes a new one.
 #[derive(Debug, Default)]

@@ -1,0 +1,107 @@
+//! One key file: `SERVICE_KEY=` and perhaps `SERVICE_ID=`, and what can be wrong with it.
+
+use super::env_file::{EnvFile, ValueError};
+use super::secret_file::{SecretFileFault, SecretReader};
+use crate::signature::key::{KeyTextError, ServiceId, ServiceKey};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// What a key file says.
+pub struct KeyFile {
+    /// `SERVICE_ID`, where it is given.
+    pub id: Option<ServiceId>,
+    /// `SERVICE_KEY`: the secret's text. A running sidecar drops it after preparing the key.
+    pub text: Zeroizing<String>,
+    /// The same, prepared.
+    pub key: ServiceKey,
+}
+
+/// Why a file gives no key. As text: what was found, what was expected, what to do; never any of the key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileFault {
+    /// It could not be read, or not be trusted.
+    #[error(transparent)]
+    File(#[from] SecretFileFault),
+    /// A line cannot be read as a shell would.
+    #[error("{name}: {error}")]
+    Value {
+        /// Whose line.
+        name: &'static str,
+        /// Where and why.
+        error: ValueError,
+    },
+    /// No `SERVICE_KEY`.
+    #[error("has no line SERVICE_KEY=...; expected 64 lowercase hex digits there")]
+    NoKey,
+    /// `SERVICE_KEY` is no key.
+    #[error("SERVICE_KEY: {0}")]
+    NotAKey(#[from] KeyTextError),
+    /// `SERVICE_ID` is no service id. It is no secret, but whatever was put there by mistake may be: it is not shown.
+    #[error("SERVICE_ID is not a service id; expected 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit")]
+    NotAnId,
+    /// `SERVICE_ID` is another than the name of the file.
+    #[error("SERVICE_ID is {found}, but the file is named for {expected}; rename the file or correct the line")]
+    OtherId {
+        /// What the file says.
+        found: ServiceId,
+        /// What it is named for.
+        expected: ServiceId,
+    },
+    /// The name of the file is no service id.
+    #[error(
+        "is not named for a service; expected ID.env, ID of 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit"
+    )]
+    NotNamedForAService,
+}
+
+impl KeyFile {
+    /// Reads a key file that may be trusted.
+    ///
+    /// # Errors
+    /// When it cannot be read, may not be trusted, or gives no key.
+    pub fn read(reader: &SecretReader, path: &Path) -> Result<KeyFile, KeyFileFault> {
+        KeyFile::parse(&reader.read(path)?)
+    }
+
+    /// Reads the text of a key file.
+    ///
+    /// # Errors
+    /// When it gives no key.
+    pub fn parse(text: &str) -> Result<KeyFile, KeyFileFault> {
+        let file = EnvFile::parse(text);
+        let value = |name| file.value(name).map_err(|error| KeyFileFault::Value { name, error });
+        let id = match value("SERVICE_ID")? {
+            None | Some("") => None,
+            Some(id) => Some(ServiceId::parse(id).ok_or(KeyFileFault::NotAnId)?),
+        };
+        let text = value("SERVICE_KEY")?.ok_or(KeyFileFault::NoKey)?;
+        let key = ServiceKey::from_text(text)?;
+        Ok(KeyFile { id, text: Zeroizing::new(text.to_owned()), key })
+    }
+
+    /// Is this the file of that service? It is, unless it says otherwise.
+    ///
+    /// # Errors
+    /// When it names another.
+    pub fn belongs_to(self, expected: &ServiceId) -> Result<KeyFile, KeyFileFault> {
+        match &self.id {
+            Some(found) if found != expected => {
+                Err(KeyFileFault::OtherId { found: found.clone(), expected: expected.clone() })
+            }
+            Some(_) | None => Ok(self),
+        }
+    }
+}
+
+/// The service that a file `ID.env` is named for.
+///
+/// # Errors
+/// When its name is no service id and `.env`.
+pub fn service_of(path: &Path) -> Result<ServiceId, KeyFileFault> {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".env"));
+    name.and_then(ServiceId::parse).ok_or(KeyFileFault::NotNamedForAService)
+}
+
+#[cfg(test)]
+#[path = "key_file/tests.rs"]
+mod tests;
