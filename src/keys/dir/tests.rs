@@ -1,1 +1,147 @@
-//! Promises of the module above.
+//! A directory is loaded whole or not at all, and all its problems come at once.
+#![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test")]
+
+use super::*;
+use crate::keys::write;
+use crate::signature::verify::KeyLookup;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+fn key(letter: &str) -> String {
+    letter.repeat(64)
+}
+
+fn put(directory: &Path, name: &str, text: &str) -> PathBuf {
+    let path = directory.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+fn keys_in(directory: &Path) -> Keys {
+    Keys { dir: directory.to_owned(), make_on_start: false }
+}
+
+fn id(text: &str) -> ServiceId {
+    ServiceId::parse(text).unwrap()
+}
+
+fn fingerprint(table: &KeyTable, id: &str) -> Option<String> {
+    match table.lookup(id) {
+        KeyLookup::Known(found, keys) => {
+            assert_eq!(found.as_str(), id);
+            Some(keys.current.fingerprint().to_string())
+        }
+        KeyLookup::Unknown => None,
+        KeyLookup::Unavailable => panic!("unavailable"),
+    }
+}
+
+fn of(letter: &str) -> Option<String> {
+    Some(ServiceKey::from_text(&key(letter)).unwrap().fingerprint().to_string())
+}
+
+#[test]
+fn every_env_file_is_a_key_and_nothing_else_is() {
+    let directory = tempfile::tempdir().unwrap();
+    put(directory.path(), "npu-worker.env", &format!("SERVICE_KEY={}", key("a")));
+    put(directory.path(), "ai-stack.env", &format!("SERVICE_ID=ai-stack\nSERVICE_KEY={}", key("b")));
+    for other in ["README", "npu-worker.env.bak", "npu-worker.env~", ".npu-worker.env.7.new", ".hidden.env"] {
+        put(directory.path(), other, "not a key");
+    }
+    let table = load(&keys_in(directory.path()), None).unwrap();
+    assert_eq!(table.len(), 2);
+    assert_eq!((fingerprint(&table, "npu-worker"), fingerprint(&table, "ai-stack")), (of("a"), of("b")));
+    assert_eq!(fingerprint(&table, "nobody"), None);
+}
+
+#[test]
+fn an_empty_directory_is_an_empty_table_and_a_missing_one_is_an_error_that_helps() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(load(&keys_in(directory.path()), None).unwrap().is_empty());
+    let missing = directory.path().join("keys");
+    let problems = load(&keys_in(&missing), None).unwrap_err();
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert!(problem.to_string().starts_with(missing.to_str().unwrap()), "{problem}");
+    assert!(problem.to_string().contains("countersign keys generate"), "{problem}");
+    let file = put(directory.path(), "file", "");
+    assert!(matches!(load(&keys_in(&file), None).unwrap_err()[0].fault, KeyFault::Directory(_)));
+}
+
+#[test]
+fn all_problems_are_told_at_once_and_none_shows_a_key() {
+    let directory = tempfile::tempdir().unwrap();
+    put(directory.path(), "good.env", &format!("SERVICE_KEY={}", key("a")));
+    let open = put(directory.path(), "open.env", &format!("SERVICE_KEY={}", key("a")));
+    fs::set_permissions(&open, Permissions::from_mode(0o644)).unwrap();
+    put(directory.path(), "short.env", "SERVICE_KEY=aaaaaaaaa");
+    put(directory.path(), "other.env", &format!("SERVICE_ID=good\nSERVICE_KEY={}", key("a")));
+    put(directory.path(), "-x.env", &format!("SERVICE_KEY={}", key("a")));
+    put(directory.path(), "empty.env", "");
+    fs::create_dir(directory.path().join("directory.env")).unwrap();
+    let problems = load(&keys_in(directory.path()), None).unwrap_err();
+    let text = problems.iter().map(|problem| format!("{problem}\n")).collect::<String>();
+    for expected in [
+        "-x.env: is not named for a service",
+        "directory.env: is a directory",
+        "empty.env: has no line SERVICE_KEY=",
+        "open.env: is open to group or others (mode 0644); run: chmod 600",
+        "other.env: SERVICE_ID is good, but the file is named for other",
+        "short.env: SERVICE_KEY: the key has 9 characters",
+    ] {
+        assert!(text.contains(expected), "{expected:?} not in:\n{text}");
+    }
+    assert_eq!(problems.len(), 6);
+    assert!(!text.contains("aaaaaaaa"), "{text}");
+}
+
+#[test]
+fn the_services_own_key_verifies_where_the_directory_has_none_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let own = put(elsewhere.path(), "whatever.env", &format!("SERVICE_KEY={}", key("o")));
+    let keys = keys_in(directory.path());
+    let environment = OwnKey::Environment(Arc::new(Zeroizing::new(format!("{}\r\n", key("o")))));
+    for source in [OwnKey::File(own.clone()), environment] {
+        let service = ServiceIdentity { id: id("main-backend"), key: source };
+        let table = load(&keys, Some(&service)).unwrap();
+        assert_eq!(fingerprint(&table, "main-backend"), of("o"));
+        assert_eq!(own_key(&keys, &service).unwrap().unwrap().fingerprint().to_string(), of("o").unwrap());
+    }
+    put(directory.path(), "main-backend.env", &format!("SERVICE_KEY={}", key("d")));
+    let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::File(own) };
+    assert_eq!(fingerprint(&load(&keys, Some(&service)).unwrap(), "main-backend"), of("d"));
+    let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::Directory };
+    assert_eq!(own_key(&keys, &service).unwrap().unwrap().fingerprint().to_string(), of("d").unwrap());
+}
+
+#[test]
+fn an_own_key_that_was_named_must_be_there_and_one_that_was_not_need_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = keys_in(directory.path());
+    let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::Directory };
+    assert!(load(&keys, Some(&service)).unwrap().is_empty());
+    assert!(own_key(&keys, &service).unwrap().is_none());
+    let missing = directory.path().join("missing.env");
+    let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::File(missing.clone()) };
+    let problems = load(&keys, Some(&service)).unwrap_err();
+    assert_eq!(problems[0].to_string(), format!("{}: there is no such file", missing.display()));
+    let short = OwnKey::Environment(Arc::new(Zeroizing::new("aaaaaaaaa".into())));
+    let service = ServiceIdentity { id: id("main-backend"), key: short };
+    let problem = load(&keys, Some(&service)).unwrap_err()[0].to_string();
+    assert!(problem.starts_with("environment: SERVICE_KEY: the key has 9"), "{problem}");
+    // a bad file of this service in the directory is one problem, not two
+    put(directory.path(), "main-backend.env", "");
+    let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::Directory };
+    assert_eq!(load(&keys, Some(&service)).unwrap_err().len(), 1);
+}
+
+#[test]
+fn a_key_that_was_just_made_is_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("keys");
+    let written = write::generate(&keys, &id("npu-worker"), false).unwrap();
+    let table = load(&keys_in(&keys), None).unwrap();
+    assert_eq!(fingerprint(&table, "npu-worker"), Some(written.fingerprint.to_string()));
+}

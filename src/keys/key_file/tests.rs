@@ -1,1 +1,78 @@
-//! Promises of the module above.
+//! What a key file may look like, and what is refused without showing it.
+#![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test")]
+
+use super::*;
+use proptest::prelude::*;
+
+const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+fn id(text: &str) -> ServiceId {
+    ServiceId::parse(text).unwrap()
+}
+
+#[test]
+fn the_fleets_files_are_read_as_they_are() {
+    for text in [
+        format!("SERVICE_KEY={KEY}\n"),
+        format!("SERVICE_KEY={KEY}"),
+        format!("# key of VM 22\r\nSERVICE_ID=npu-worker\r\nSERVICE_KEY=\"{KEY}\"\r\nREDIS_HOST=172.16.168.23\r\n"),
+        format!("export SERVICE_ID='npu-worker'\nexport SERVICE_KEY='{KEY}' # rotated\nAUTH_TIMESTAMP_WINDOW=300\n"),
+        format!("PATH=$PATH:/opt\nSERVICE_KEY=old\nSERVICE_KEY={KEY}\n"),
+        format!("SERVICE_ID=\nSERVICE_KEY={KEY}\nnot an assignment\n"),
+    ] {
+        let file = KeyFile::parse(&text).unwrap().belongs_to(&id("npu-worker")).unwrap();
+        assert_eq!(&**file.text, KEY, "{text}");
+        assert_eq!(file.key.fingerprint(), ServiceKey::from_text(KEY).unwrap().fingerprint());
+    }
+}
+
+#[test]
+fn what_gives_no_key_says_why_and_shows_nothing_of_it() {
+    for (text, expected) in [
+        (String::new(), "no line SERVICE_KEY="),
+        (KEY.to_owned(), "no line SERVICE_KEY="),
+        (format!("SERVICE_KEY {KEY}"), "no line SERVICE_KEY="),
+        (format!("service_key={KEY}"), "no line SERVICE_KEY="),
+        ("SERVICE_KEY=".into(), "SERVICE_KEY: the key is empty"),
+        ("SERVICE_KEY=aaaaaaaaa".into(), "SERVICE_KEY: the key has 9 characters"),
+        (format!("SERVICE_KEY={KEY} {KEY}"), "SERVICE_KEY: line 1: there is more behind a space"),
+        (format!("SERVICE_KEY='{KEY} {KEY}'"), "SERVICE_KEY: character 65 of the key"),
+        (format!("SERVICE_KEY='{KEY}"), "SERVICE_KEY: line 1: a quote is not closed"),
+        (format!("\nSERVICE_KEY=$({KEY})"), "SERVICE_KEY: line 2: it holds a character that a shell would act on"),
+        (format!("SERVICE_KEY={KEY}\nSERVICE_ID=a b"), "SERVICE_ID: line 2: there is more"),
+        (format!("SERVICE_KEY={KEY}\nSERVICE_ID=a:b"), "SERVICE_ID is not a service id"),
+        (format!("SERVICE_KEY={KEY}\nSERVICE_ID=../aaaaaaaaa"), "SERVICE_ID is not a service id"),
+    ] {
+        let Err(fault) = KeyFile::parse(&text) else { panic!("taken: {text}") };
+        assert!(fault.to_string().contains(expected), "{fault}");
+        assert!(!fault.to_string().contains("aaaaaaaa"), "{fault}");
+    }
+}
+
+#[test]
+fn a_file_named_for_another_service_is_refused() {
+    let file = KeyFile::parse(&format!("SERVICE_ID=ai-stack\nSERVICE_KEY={KEY}")).unwrap();
+    let Err(fault) = file.belongs_to(&id("npu-worker")) else { panic!("taken") };
+    assert_eq!(
+        fault.to_string(),
+        "SERVICE_ID is ai-stack, but the file is named for npu-worker; rename the file or correct the line"
+    );
+}
+
+#[test]
+fn a_file_is_named_for_a_service() {
+    assert_eq!(service_of(Path::new("/etc/keys/npu-worker.env")).unwrap(), id("npu-worker"));
+    assert_eq!(service_of(Path::new("a.b.env")).unwrap(), id("a.b"));
+    for name in ["npu-worker", ".env", "-a.env", "a b.env", "a:b.env", "npu-worker.env.bak", "/", "caf\u{e9}.env"] {
+        assert!(service_of(Path::new(name)).is_err(), "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_and_no_fault_shows_a_secret(text in "(SERVICE_KEY=|SERVICE_ID=)?[q\"'\\\\ #$\n=]{0,60}") {
+        if let Err(fault) = KeyFile::parse(&text) {
+            prop_assert!(!fault.to_string().contains("qq"), "{}", fault);
+        }
+    }
+}
