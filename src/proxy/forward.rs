@@ -129,7 +129,7 @@ async fn once(
 ) -> Option<After> {
     let Exchange { worker, config, head, .. } = exchange;
     let progress = Progress {
-        upload_whole: Cell::new(false),
+        upload_whole: Cell::new(upload.is_done()),
         moved: Cell::new(clock::monotonic()),
         begun: Cell::new(false),
         gated: Cell::new(head.expects_continue()),
