@@ -81,7 +81,7 @@ impl App {
             self.record(Event::Mode, who, why, summary::facts(&snapshot));
         }
         for (why, facts) in changed_keys {
-            self.record(Event::Key, who, why, facts);
+            self.record(Event::Key, who, why.to_owned(), facts);
         }
         Ok(())
     }

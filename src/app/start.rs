@@ -20,7 +20,6 @@ use crate::telemetry::logging::LogHandle;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::health::UpstreamHealth;
 use arc_swap::ArcSwap;
-use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,9 +68,9 @@ pub enum StartError {
     /// The state directory.
     #[error("{0}")]
     StateDir(#[from] StateDirError),
-    /// The keys; the text names the file and what is wrong with it.
-    #[error("{0}")]
-    Keys(String),
+    /// The keys, every problem: the text names the file and what is wrong with it.
+    #[error("{}", lines(.0))]
+    Keys(Vec<String>),
     /// The listeners, every one that cannot be opened.
     #[error("{}", lines(.0))]
     Listen(Vec<ListenError>),
@@ -88,11 +87,8 @@ pub enum StartError {
     },
 }
 
-fn lines(errors: &[ListenError]) -> String {
-    errors.iter().enumerate().fold(String::new(), |mut text, (at, error)| {
-        let _ = write!(text, "{}{error}", if at == 0 { "" } else { "\nerror: " });
-        text
-    })
+fn lines<T: ToString>(problems: &[T]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nerror: ")
 }
 
 impl App {
