@@ -165,5 +165,4 @@ pub fn own_key(keys: &Keys, service: &ServiceIdentity) -> Result<Option<ServiceK
 }
 
 #[cfg(test)]
-#[path = "dir/tests.rs"]
 mod tests;

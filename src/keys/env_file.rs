@@ -128,5 +128,4 @@ fn double_quoted(rest: &mut std::str::Chars<'_>, value: &mut String) -> Result<(
 }
 
 #[cfg(test)]
-#[path = "env_file/tests.rs"]
 mod tests;

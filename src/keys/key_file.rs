@@ -103,5 +103,4 @@ pub fn service_of(path: &Path) -> Result<ServiceId, KeyFileFault> {
 }
 
 #[cfg(test)]
-#[path = "key_file/tests.rs"]
 mod tests;

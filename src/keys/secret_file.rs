@@ -196,5 +196,4 @@ fn io_fault(error: io::Error) -> SecretFileFault {
 }
 
 #[cfg(test)]
-#[path = "secret_file/tests.rs"]
 mod tests;

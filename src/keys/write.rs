@@ -155,5 +155,4 @@ fn service_user() -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
-#[path = "write/tests.rs"]
 mod tests;

@@ -256,5 +256,4 @@ fn blank(classification: Classification, percentage: Percentage) -> Decision {
 }
 
 #[cfg(test)]
-#[path = "decide/tests.rs"]
 mod tests;

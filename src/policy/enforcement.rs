@@ -141,5 +141,4 @@ fn finish(mac: Hmac<Sha256>) -> Draw {
 }
 
 #[cfg(test)]
-#[path = "enforcement/tests.rs"]
 mod tests;

@@ -97,5 +97,4 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 #[cfg(test)]
-#[path = "failure_limit/tests.rs"]
 mod tests;

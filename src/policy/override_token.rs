@@ -95,5 +95,4 @@ impl fmt::Debug for OverrideToken {
 }
 
 #[cfg(test)]
-#[path = "override_token/tests.rs"]
 mod tests;

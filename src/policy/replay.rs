@@ -101,5 +101,4 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 #[cfg(test)]
-#[path = "replay/tests.rs"]
 mod tests;

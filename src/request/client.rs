@@ -133,5 +133,4 @@ fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
 }
 
 #[cfg(test)]
-#[path = "client/tests.rs"]
 mod tests;

@@ -122,5 +122,4 @@ impl fmt::Display for SignatureHeaders {
 }
 
 #[cfg(test)]
-#[path = "headers/tests.rs"]
 mod tests;

@@ -73,5 +73,4 @@ pub fn sign(key: &ServiceKey, id: &ServiceId, method: &str, path: &str, unix_sec
 }
 
 #[cfg(test)]
-#[path = "hmac_v1/tests.rs"]
 mod tests;

@@ -164,5 +164,4 @@ impl fmt::Display for Fingerprint {
 }
 
 #[cfg(test)]
-#[path = "key/tests.rs"]
 mod tests;

@@ -111,5 +111,4 @@ thread_local! {
 }
 
 #[cfg(test)]
-#[path = "verify/tests.rs"]
 mod tests;
