@@ -223,3 +223,6 @@ pub(super) fn forwarded_for(head: &RequestHead) -> impl DoubleEndedIterator<Item
 /// The filters both directions use.
 pub(super) const REQUEST_TRAILERS: fn(&[u8]) -> bool = headers::passes_as_request_trailer;
 pub(super) const ANSWER_TRAILERS: fn(&[u8]) -> bool = headers::passes_as_answer_trailer;
+
+#[cfg(test)]
+mod tests;
