@@ -85,8 +85,8 @@ impl Drop for Open<'_> {
 impl Client {
     async fn first_byte(&mut self, worker: &Worker, is_fresh: bool) -> Woken {
         let wait = {
-            let snapshot = worker.snapshot();
-            if is_fresh { snapshot.config.timeouts.head } else { snapshot.config.timeouts.idle }
+            let timeouts = &worker.shared.snapshot.load().config.timeouts;
+            if is_fresh { timeouts.head } else { timeouts.idle }
         };
         let mut until = clock::monotonic() + wait;
         loop {
@@ -115,11 +115,11 @@ impl Client {
     }
 
     async fn request(&mut self, worker: &Worker) -> After {
-        let snapshot = worker.snapshot();
-        match self.head(worker, &snapshot.config).await {
+        match self.head(worker).await {
             Ok(head) => inbound::serve(self, worker, &head).await,
-            Err(HeadEnd::Fault(fault)) => inbound::refuse_malformed(self, worker, &snapshot, fault).await,
+            Err(HeadEnd::Fault(fault)) => inbound::refuse_malformed(self, worker, fault).await,
             Err(HeadEnd::TimedOut) => {
+                let snapshot = worker.snapshot();
                 worker.metrics.timed_out("head");
                 let mut out = Vec::new();
                 let wrapping = Wrapping {
@@ -139,10 +139,12 @@ impl Client {
     }
 
     /// Reads one whole head; what comes behind it stays in the buffer.
-    async fn head(&mut self, worker: &Worker, config: &Config) -> Result<RequestHead, HeadEnd> {
-        let limits =
-            HeadLimits { head: config.limits.head, target: config.limits.target, fields: config.limits.headers };
-        let until = clock::monotonic() + config.timeouts.head;
+    async fn head(&mut self, worker: &Worker) -> Result<RequestHead, HeadEnd> {
+        let (limits, within) = {
+            let Config { limits, timeouts, .. } = &*worker.shared.snapshot.load().config;
+            (HeadLimits { head: limits.head, target: limits.target, fields: limits.headers }, timeouts.head)
+        };
+        let until = clock::monotonic() + within;
         let mut looked_at = 0;
         let mut line_is_good = false;
         loop {

@@ -100,18 +100,14 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
 }
 
 /// Answers a request whose head could not be read; it is recorded like any refusal.
-pub(super) async fn refuse_malformed(
-    client: &mut Client,
-    worker: &Worker,
-    snapshot: &Snapshot,
-    fault: HeadFault,
-) -> After {
+pub(super) async fn refuse_malformed(client: &mut Client, worker: &Worker, fault: HeadFault) -> After {
+    let snapshot = worker.snapshot();
     let received = clock::monotonic();
     let request_id = clock::request_id();
     let address = ClientAddress::of(client.peer, &[], []).to_string();
     let mut evidence = Evidence {
         worker,
-        snapshot,
+        snapshot: &snapshot,
         decision: None,
         fault: None,
         request_id: &request_id,
