@@ -3,6 +3,7 @@
 pub mod client;
 pub mod decode;
 pub mod facts;
+pub mod fault;
 pub mod fields;
 pub mod framing;
 pub mod head;
