@@ -92,11 +92,6 @@ impl<'a> Readings<'a> {
         matches!(self.extent, Extent::Unreadable)
     }
 
-    /// The path percent-decoded once, exactly as the fleet's Python verifier sees it. Borrowed when nothing is escaped.
-    pub fn decoded(&self) -> Cow<'a, str> {
-        super::decode::percent_decoded(self.raw)
-    }
-
     /// The fully cleaned lower-case reading: what draws are made by, so that respelling a path does not redraw.
     pub fn cleaned(&self) -> Cow<'_, str> {
         match &self.extent {

@@ -56,11 +56,6 @@ impl Rule {
             Some(names) => names.iter().any(|name| same(name) || (&**name == "GET" && same("HEAD"))),
         }
     }
-
-    /// May this service call what the rule guards?
-    pub fn allows(&self, caller: &ServiceId) -> bool {
-        self.callers.as_ref().is_none_or(|callers| callers.contains(caller))
-    }
 }
 
 /// Which rule: its place in the configuration, from 0.

@@ -1,6 +1,7 @@
 //! The fleet's whole lists, in both variants, and ways to respell a path.
 
 use super::*;
+use proptest::prelude::*;
 use std::sync::{Arc, LazyLock};
 
 const EXEMPT: &str = "/health /api/health /api/version /api/chat /api/chats /api/conversations \

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rules::pattern::Segment;
+use proptest::prelude::*;
 use std::cmp::Reverse;
 
 type Place = (RuleIndex, usize);
