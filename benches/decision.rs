@@ -39,8 +39,9 @@ fn rules(more: usize) -> RuleSet {
 fn classify(c: &mut Criterion) {
     let mut group = c.benchmark_group("classify");
     let fleet = rules(0);
-    let tricks = "/%252e%252e%252f%2e%2e%2f..//;A%3b\\%5c%0a%250a. /x%2f/../%25%32%66..%2f.%2e/";
-    let worst = tricks.repeat(Readings::LONGEST / tricks.len());
+    let tricks = "%0a%252f%5c%25%32%65..%2f//.%252e%25%32%65.%2520%253b%3b\
+        /..%252f%5c%2541/%41%253b%2f A/../%252e.%2f../x%252f\\%5c%20%2f%253b%2520..%2f%2541%2fA;%41 %25%32%65A..%2f%2541";
+    let worst = format!("/{}", tricks.repeat((Readings::LONGEST - 1) / tricks.len()));
     for (name, path) in [
         ("clean/service", "/api/npu/results/task-17"),
         ("clean/exempt", "/api/chat/sessions/42"),

@@ -6,6 +6,8 @@
 use super::{Case, Reading};
 use crate::request::decode::percent_decoded;
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// What can be done to a path, in the order in which it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,30 +174,30 @@ pub(super) fn cleaned(raw: &str) -> Cow<'_, str> {
     text
 }
 
-/// The readings so far, with a hash of each text: hundreds of long texts are compared with each other.
+/// The readings so far, and where the text with a given hash is: hundreds of long texts are compared with each other.
 #[derive(Default)]
 struct Made<'a> {
     readings: Vec<Reading<'a>>,
-    hashes: Vec<u64>,
+    places: HashMap<u64, usize, BuildHasherDefault<DefaultHasher>>,
 }
 
 impl<'a> Made<'a> {
     fn add(&mut self, text: Cow<'a, str>, steps: Steps, case: Case) {
-        let hash = hash(text.as_bytes());
-        let same = |place: &usize| self.hashes[*place] == hash && self.readings[*place].text == text;
-        match (0..self.hashes.len()).find(same) {
-            None => {
-                self.hashes.push(hash);
-                self.readings.push(Reading { text, steps, case });
-            }
+        let next = self.readings.len();
+        let place = *self.places.entry(hash(text.as_bytes())).or_insert(next);
+        match self.readings.get_mut(place) {
             // Lower-casing comes last: a text that stood there before was made without it.
-            Some(place) if case != self.readings[place].case => self.readings[place].case = Case::Either,
-            Some(_) => {}
+            Some(there) if there.text == text => {
+                if there.case != case {
+                    there.case = Case::Either;
+                }
+            }
+            Some(_) | None => self.readings.push(Reading { text, steps, case }),
         }
     }
 }
 
-/// Fast, and not secret: who finds two texts that collide gains nothing, since the texts are compared as well.
+/// Fast, and not secret: texts are compared as well, so who finds two that collide only has one of them judged twice.
 fn hash(bytes: &[u8]) -> u64 {
     let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     let (words, rest) = bytes.as_chunks::<8>();
@@ -205,44 +207,36 @@ fn hash(bytes: &[u8]) -> u64 {
 
 fn dots_resolved(text: &str) -> Option<String> {
     let is_dots = |segment: &str| segment == "." || segment == "..";
-    if !text.contains("/.") || !text.split('/').any(is_dots) {
+    if !segments(text).any(is_dots) {
         return None;
     }
-    let mut kept: Vec<&str> = Vec::new();
+    let mut out = String::with_capacity(text.len());
     let mut last = "";
-    for segment in text.strip_prefix('/').unwrap_or(text).split('/') {
+    for segment in segments(text.strip_prefix('/').unwrap_or(text)) {
         last = segment;
         match segment {
             "." => {}
-            ".." => drop(kept.pop()),
-            _ => kept.push(segment),
+            ".." => out.truncate(out.rfind('/').unwrap_or(0)),
+            _ => {
+                out.push('/');
+                out.push_str(segment);
+            }
         }
     }
     if is_dots(last) {
-        kept.push("");
-    }
-    let mut out = String::with_capacity(text.len());
-    for segment in &kept {
         out.push('/');
-        out.push_str(segment);
     }
     Some(out)
 }
 
 fn slashes_merged(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(slash) = rest.find('/') {
-        out.push_str(&rest[..=slash]);
-        rest = rest[slash..].trim_start_matches('/');
-    }
-    out.push_str(rest);
-    out
+    let mut last = None;
+    text.chars().filter(|char| last.replace(*char) != Some('/') || *char != '/').collect()
 }
 
 fn ends_trimmed(text: &str) -> Option<String> {
-    let loose = |segment: &str| segment.ends_with(['.', ' ']);
-    if !text.ends_with(['/', '.', ' ']) && !text.split('/').any(loose) {
+    let is_loose = |segment: &str| matches!(segment.as_bytes(), [.., b'.' | b' ']);
+    if !text.ends_with('/') && !segments(text).any(is_loose) {
         return None;
     }
     let mut out = by_segment(text, |segment| segment.trim_end_matches(['.', ' ']));
@@ -251,8 +245,10 @@ fn ends_trimmed(text: &str) -> Option<String> {
 }
 
 fn lowered(text: &str) -> Option<String> {
-    if text.is_ascii() {
-        return text.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| text.to_ascii_lowercase());
+    // Without an early end, so that many bytes are looked at at once.
+    let plain = text.bytes().fold(true, |plain, byte| plain & byte.is_ascii() & !byte.is_ascii_uppercase());
+    if plain {
+        return None;
     }
     let out = lower_case(text);
     (out != text).then_some(out)
@@ -260,16 +256,37 @@ fn lowered(text: &str) -> Option<String> {
 
 /// Lower case, letter by letter: without regard to its place in a word, so that a part of a path reads as the whole does.
 pub(crate) fn lower_case(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let mut out = String::with_capacity(text.len());
+    for part in text.split_inclusive(|char: char| !char.is_ascii()) {
+        let other = part.chars().next_back().filter(|char| !char.is_ascii());
+        let ascii = &part[..part.len() - other.map_or(0, char::len_utf8)];
+        out.extend(ascii.chars().map(|char| char.to_ascii_lowercase()));
+        out.extend(other.into_iter().flat_map(char::to_lowercase));
+    }
+    out
 }
 
 fn by_segment(text: &str, change: impl Fn(&str) -> &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for (place, segment) in text.split('/').enumerate() {
+    for (place, segment) in segments(text).enumerate() {
         if place > 0 {
             out.push('/');
         }
         out.push_str(change(segment));
     }
     out
+}
+
+/// As `text.split('/')`, which is made for long parts and takes several times as long on these short ones.
+fn segments(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.bytes().position(|byte| byte == b'/') else { return rest.take() };
+        rest = Some(&text[end + 1..]);
+        Some(&text[..end])
+    })
 }
