@@ -1,20 +1,179 @@
-//! `check`: every problem of a configuration at once.
+//! `check`: every problem of a configuration at once, or what it comes to.
+//!
+//! Runs the very code that `run` loads with, environment included, so that what passes here starts there. Only what
+//! depends on the machine (a key directory, the token's file) is a warning here and an error there: configurations are
+//! also checked where they are written.
 
 use super::args::ConfigArgs;
 use super::output::{Answer, CliError, Output};
+use crate::config::check::{self, Loaded, Overrides};
+use crate::config::diagnostic::Diagnostics;
+use crate::config::env::Environment;
+use crate::config::{AuditSink, Config, Listen};
+use crate::keys::KeyTable;
+use crate::policy::enforcement::Mode;
+use crate::rules::classify::{Access, DefaultAccess};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+
+const AFTER_HELP: &str = "\
+The environment counts as it does for `run` (SERVICE_AUTH_ENFORCEMENT_MODE and the like).
+
+Exit codes: 0 the configuration is good (perhaps with warnings), 2 it is not.";
 
 /// `countersign check`
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     #[command(flatten)]
     /// Which file.
     pub config: ConfigArgs,
+    /// The same as --config
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
 }
 
 /// Answers the verb.
 ///
 /// # Errors
-/// When it cannot be answered.
-pub fn run(_args: Args, _output: &Output) -> Result<Answer, CliError> {
-    Err(CliError::Failed("`check` is not wired yet".into()))
+/// When the configuration is not good, or the answer cannot be printed.
+pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
+    let path = args.file.as_deref().unwrap_or(args.config.path());
+    let environment = Environment::of_process();
+    match check::examine(Some(path), &environment, &Overrides::default()) {
+        Ok((loaded, keys)) => {
+            if output.is_json() {
+                output.json(&summary_json(&loaded, keys.as_ref(), &environment))?;
+            } else {
+                complain(&loaded.warnings, output);
+                output.text(summary(&loaded, keys.as_ref(), &environment))?;
+            }
+            Ok(Answer::Done)
+        }
+        Err(problems) => {
+            if output.is_json() {
+                output.json(&json!({ "ok": false, "problems": problems.to_json() }))?;
+            } else {
+                complain(&problems, output);
+            }
+            Ok(Answer::Misconfigured)
+        }
+    }
+}
+
+/// Problems and warnings on standard error, with their number: one can scroll away.
+fn complain(problems: &Diagnostics, output: &Output) {
+    if problems.is_empty() {
+        return;
+    }
+    let colour = output.is_colourful() && std::io::stderr().is_terminal();
+    let (errors, warnings) = problems.count();
+    let mut total = String::new();
+    for (count, what) in [(errors, "problem"), (warnings, "warning")] {
+        if count > 0 {
+            let and = if total.is_empty() { "" } else { ", " };
+            let _ = write!(total, "{and}{count} {what}{}", if count == 1 { "" } else { "s" });
+        }
+    }
+    // Nowhere to report that standard error is gone.
+    let _ = writeln!(std::io::stderr().lock(), "{}\n\n{total}", problems.render(colour));
+}
+
+fn rule_counts(config: &Config) -> (usize, usize) {
+    let rules = config.rules.rules();
+    let service = rules.iter().filter(|rule| rule.access == Access::Service).count();
+    (service, rules.len() - service)
+}
+
+fn summary(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) -> String {
+    let config = &loaded.config;
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a `String` does not fail.
+        let _ = write!(text, "\n  {name:<10} {value}");
+    };
+    line(
+        "mode",
+        match config.enforcement.mode {
+            Mode::Log => "log: every request passes, what would be refused is recorded".into(),
+            Mode::Enforce => {
+                format!("enforce, {} of what fails its checks is refused", config.enforcement.percentage)
+            }
+        },
+    );
+    for inbound in &config.inbound {
+        line("inbound", format!("{} -> http://{}", listen(&inbound.listen), inbound.upstream));
+    }
+    let (service, exempt) = rule_counts(config);
+    let rest = match config.rules.default_access() {
+        DefaultAccess::Open => "open",
+        DefaultAccess::Service => "service",
+    };
+    line("rules", format!("{service} service, {exempt} exempt; what no rule covers: {rest}"));
+    line(
+        "services",
+        match keys {
+            Some(keys) => format!("{} named, {} with a key", config.services.len(), keys.len()),
+            None => format!("{} named; keys could not be looked at here", config.services.len()),
+        },
+    );
+    line("keys", config.keys.dir.display().to_string());
+    line("state", config.state_dir.display().to_string());
+    line("audit", audit(config));
+    line("admin", config.admin.listen.map_or("off".into(), |address| address.to_string()));
+    let said = environment.said();
+    if !said.is_empty() {
+        line("variables", said.join(" "));
+    }
+    let files: Vec<String> = config.files.iter().map(|file| file.path.display().to_string()).collect();
+    format!("{}: good{text}", files.join(", "))
+}
+
+fn summary_json(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) -> serde_json::Value {
+    let config = &loaded.config;
+    let (service, exempt) = rule_counts(config);
+    let inbound: Vec<_> = config
+        .inbound
+        .iter()
+        .map(|inbound| json!({ "listen": listen(&inbound.listen), "upstream": format!("http://{}", inbound.upstream) }))
+        .collect();
+    json!({
+        "ok": true,
+        "files": config.files.iter().map(|file| file.path.display().to_string()).collect::<Vec<_>>(),
+        "mode": match config.enforcement.mode { Mode::Log => "log", Mode::Enforce => "enforce" },
+        "percentage": config.enforcement.percentage.value(),
+        "inbound": inbound,
+        "rules": { "service": service, "exempt": exempt },
+        "default_access": match config.rules.default_access() {
+            DefaultAccess::Open => "open",
+            DefaultAccess::Service => "service",
+        },
+        "services": config.services.keys().map(|id| id.as_str()).collect::<Vec<_>>(),
+        "services_with_keys": keys.map(KeyTable::len),
+        "keys_dir": config.keys.dir.display().to_string(),
+        "state_dir": config.state_dir.display().to_string(),
+        "audit": audit(config),
+        "admin": config.admin.listen.map(|address| address.to_string()),
+        "variables": environment.said(),
+        "warnings": loaded.warnings.to_json(),
+    })
+}
+
+fn listen(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Systemd(name) => format!("systemd:{name}"),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn audit(config: &Config) -> String {
+    match &config.audit.sink {
+        AuditSink::File(path) => path.display().to_string(),
+        AuditSink::Stdout => "stdout".into(),
+        AuditSink::Journald => "journald".into(),
+        AuditSink::None => "nowhere".into(),
+    }
 }

@@ -67,6 +67,7 @@ pub fn main() -> ExitCode {
     match answered {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::Misconfigured) => ExitCode::from(2),
         Err(error) => {
             output.error(&error);
             ExitCode::from(error.exit_code())

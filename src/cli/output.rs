@@ -14,6 +14,8 @@ pub enum Answer {
     Done,
     /// No: a check failed. Exit code 1.
     No,
+    /// The configuration is not good, and its problems have been printed: exit code 2.
+    Misconfigured,
 }
 
 /// Why a verb could not do its work. Messages are whole sentences' worth of text without a final newline; the first

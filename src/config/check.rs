@@ -1,52 +1,34 @@
-//! `FileConfig` and the environment → [`Config`](super::Config): every problem reported at once.
+//! Files, environment and flags → [`Config`](super::Config), or every problem at once.
+//!
+//! 1. Read the file and those it includes; note what is wrong in each, go on.
+//! 2. Lay the environment over it, then the flags.
+//! 3. Build the checked configuration; note what several keys say together.
+//! 4. One error anywhere refuses the whole; warnings alone do not.
 
 use super::Config;
-use super::diagnostic::Diagnostics;
-use super::env::Environment;
-use super::reload::Watched;
-use std::path::{Path, PathBuf};
+use super::build::{self, Surroundings};
+use super::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
+use super::env::{self, Environment};
+use super::file::FileConfig;
+use super::problems::Problems;
+use super::watched::Watched;
+use super::{flags, sources};
+use crate::keys::{self, KeyTable, dir::KeyPlace};
+use crate::signature::key::ServiceId;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+pub use super::flags::Overrides;
 
 /// Where `run` looks when no file is named and no `--upstream` is given.
 pub const DEFAULT_FILE: &str = "/etc/countersign/countersign.toml";
-
-/// The flags of `run`, as they were typed: they are checked with everything else, so that all mistakes come at once.
-/// A flag beats the environment, which beats the file.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// `--upstream URL`
-    pub upstream: Option<String>,
-    /// `--listen ADDR`
-    pub listen: Option<String>,
-    /// `--protect PATH`, any number: one more rule, `access = "service"`.
-    pub protect: Vec<String>,
-    /// `--exempt PATH`, any number: one more rule, `access = "exempt"`.
-    pub exempt: Vec<String>,
-    /// `--mode log|enforce`
-    pub mode: Option<String>,
-    /// `--percentage N`
-    pub percentage: Option<String>,
-    /// `--state-dir DIR`
-    pub state_dir: Option<PathBuf>,
-    /// `--keys DIR`
-    pub keys_dir: Option<PathBuf>,
-    /// `--audit FILE|stdout|journald`
-    pub audit: Option<String>,
-    /// `--admin ADDR|off`
-    pub admin: Option<String>,
-    /// `--workers N`
-    pub workers: Option<String>,
-    /// `--log-level LEVEL`
-    pub log_level: Option<String>,
-    /// `--log-format text|json`
-    pub log_format: Option<String>,
-}
 
 /// What a load is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// To run with: a secret file that cannot be read is an error.
     Run,
-    /// To look at, perhaps on another machine: that is a warning.
+    /// To look at, perhaps on another machine or as another user: that is a warning.
     Check,
 }
 
@@ -66,10 +48,68 @@ pub struct Loaded {
 /// # Errors
 /// Every problem at once.
 pub fn load(
-    _file: Option<&Path>,
-    _environment: &Environment,
-    _overrides: &Overrides,
-    _purpose: Purpose,
+    file: Option<&Path>,
+    environment: &Environment,
+    overrides: &Overrides,
+    purpose: Purpose,
 ) -> Result<Loaded, Diagnostics> {
-    unimplemented!()
+    let problems = Problems::default();
+    let mut watched = Watched::default();
+    let (mut written, files) = match file {
+        Some(path) => sources::read(path, environment, &mut watched, &problems),
+        None => (FileConfig::default(), Vec::new()),
+    };
+    env::overlay(environment, &mut written, &problems);
+    flags::overlay(overrides, &mut written, &problems);
+    watched.add_secrets(&written);
+    let around = Surroundings { environment, purpose, flags_alone: file.is_none() };
+    let config = build::build(written, &around, &problems);
+    let list = problems.into_list();
+    match config {
+        Some(config) if list.iter().all(|problem| problem.severity == Severity::Warning) => {
+            watched.add_keys(&config.keys.dir);
+            let warnings = Diagnostics::new(list, Watched::default());
+            Ok(Loaded { config: Config { files, ..config }, warnings, watched })
+        }
+        Some(_) | None => Err(Diagnostics::new(list, watched)),
+    }
+}
+
+/// Looks at a configuration for `check`: as [`load`], and what is wrong with its keys on this machine as warnings.
+///
+/// # Errors
+/// Every problem at once.
+pub fn examine(
+    file: Option<&Path>,
+    environment: &Environment,
+    overrides: &Overrides,
+) -> Result<(Loaded, Option<KeyTable>), Diagnostics> {
+    let mut loaded = load(file, environment, overrides, Purpose::Check)?;
+    let config = &loaded.config;
+    let (table, more) = match keys::dir::load(&config.keys, config.service.as_ref()) {
+        Ok(table) => {
+            let named = config.rules.rules().iter().flat_map(|rule| rule.callers.iter().flatten());
+            let known = config.services.keys().chain(named);
+            let without: BTreeSet<&ServiceId> = known.filter(|id| !table.ids().any(|other| other == *id)).collect();
+            let more = without.into_iter().map(|id| {
+                let message = format!("the service `{id}` has no key, so every call of it fails its checks");
+                Diagnostic::warning(&Place::Path(config.keys.dir.clone()), message)
+                    .fix(format!("countersign keys generate {id}, or countersign keys import"))
+            });
+            let more = more.collect();
+            (Some(table), more)
+        }
+        Err(problems) => {
+            let in_words = |problem: keys::dir::KeyProblem| {
+                let place = match &problem.place {
+                    KeyPlace::Path(path) => Place::Path(path.clone()),
+                    KeyPlace::Environment => Place::Variable("SERVICE_KEY"),
+                };
+                Diagnostic::warning(&place, format!("keys, on this machine: {}", problem.fault))
+            };
+            (None, problems.into_iter().map(in_words).collect())
+        }
+    };
+    loaded.warnings = loaded.warnings.and(more);
+    Ok((loaded, table))
 }

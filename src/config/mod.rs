@@ -14,11 +14,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod addresses;
+mod build;
 pub mod check;
+pub mod defaults;
 pub mod diagnostic;
 pub mod env;
-pub mod file;
+mod file;
+mod flags;
+mod headers;
+mod include;
+mod listeners;
+mod mask;
+mod problems;
+mod readers;
 pub mod reload;
+mod render;
+mod rules;
+mod sources;
+mod syntax;
+mod table;
+mod values;
+mod watch;
+mod watched;
 
 /// A whole, checked configuration. Page 3 of the specification names and explains every key.
 #[derive(Debug)]
@@ -57,6 +75,8 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`
     pub log: Log,
+    /// The files all this was read from, in the order of reading; none with flags alone.
+    pub files: Vec<Arc<diagnostic::SourceFile>>,
 }
 
 /// `[service]`
@@ -122,6 +142,20 @@ pub struct Upstream {
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+impl Upstream {
+    /// The host as the system's resolver wants it: an IPv6 address without its brackets.
+    pub fn lookup_host(&self) -> &str {
+        self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host)
+    }
+}
+
+/// `host:port`, as it stands in a URL.
+impl std::fmt::Display for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 /// Active health check of an upstream.

@@ -1,11 +1,23 @@
-//! Watch, load, check, swap whole; on failure keep the old and say so.
+//! A changed configuration → what takes the running one's place, or why not. All or nothing.
+//!
+//! 1. Load everything again, as at the start; any error keeps the running configuration.
+//! 2. A file that is the beginning of what was there before, cut inside a line, is one that is still being written or was
+//!    cut short. It may parse by chance with half its rules, so it is refused. (Cut at the end of a line it cannot be told
+//!    from an edit that removed the last rules; the watch waits until nobody writes any more.)
+//! 3. Listeners, upstream addresses and what else cannot change in flight keep their running values and are named.
+//! 4. Mode, percentage and sampling have other writers than the file. Only what changed *against what was last loaded*
+//!    is an edit, each by itself; the rest stays as it is in force. So a reload with an old `enforce` never undoes a rollback.
 
-use super::Config;
-use super::check::{Loaded, Overrides};
-use super::diagnostic::Diagnostics;
+use super::check::{self, Loaded, Overrides, Purpose};
+use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::env::Environment;
+use super::{Admin, Config, Inbound};
 use crate::policy::enforcement::Enforcement;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use super::watch::{Changed, Watcher};
+pub use super::watched::Watched;
 
 /// Where a configuration came from: enough to load it again.
 #[derive(Debug, Clone)]
@@ -17,10 +29,6 @@ pub struct Source {
     /// The flags.
     pub overrides: Overrides,
 }
-
-/// Everything a configuration depends on outside the process.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Watched {}
 
 /// A configuration ready to take the place of the running one.
 #[derive(Debug)]
@@ -37,32 +45,100 @@ pub struct Reloaded {
 ///
 /// # Errors
 /// Every problem at once; then the running configuration stays as it is.
-pub fn reload(_source: &Source, _running: &Config, _in_force: Enforcement) -> Result<Reloaded, Diagnostics> {
-    unimplemented!()
+pub fn reload(source: &Source, running: &Config, in_force: Enforcement) -> Result<Reloaded, Diagnostics> {
+    let mut loaded = check::load(source.file.as_deref(), &source.environment, &source.overrides, Purpose::Run)?;
+    let cut = cut_short(running, &loaded.config);
+    if !cut.is_empty() {
+        return Err(Diagnostics::new(cut, loaded.watched));
+    }
+    let needs_restart = keep_running(running, &mut loaded.config);
+    let enforcement = edited(running.enforcement, loaded.config.enforcement, in_force);
+    Ok(Reloaded { loaded, enforcement, needs_restart })
 }
 
-/// Watches what a configuration depends on. Dropped, it stops.
-#[derive(Debug)]
-pub struct Watcher {}
-
-/// Something on which the configuration depends changed, and then was quiet for 200 ms.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
-    /// What.
-    pub paths: Vec<PathBuf>,
+/// What is in force after an edit: what changed between two loads is the edit's, the rest stays.
+pub fn edited(last_loaded: Enforcement, loaded: Enforcement, in_force: Enforcement) -> Enforcement {
+    fn one<T: PartialEq>(last_loaded: T, loaded: T, in_force: T) -> T {
+        if loaded == last_loaded { in_force } else { loaded }
+    }
+    Enforcement {
+        mode: one(last_loaded.mode, loaded.mode, in_force.mode),
+        percentage: one(last_loaded.percentage, loaded.percentage, in_force.percentage),
+        sampling: one(last_loaded.sampling, loaded.sampling, in_force.sampling),
+    }
 }
 
-impl Watcher {
-    /// Starts to watch, on a thread of its own. Changes that come faster than they are taken become one.
-    ///
-    /// # Errors
-    /// When the thread cannot be started. A missing kernel interface is no error: the files are then only polled.
-    pub fn start(_watched: Watched) -> std::io::Result<(Watcher, tokio::sync::mpsc::Receiver<Changed>)> {
-        unimplemented!()
+/// The files that are the beginning of what they were, cut inside a line.
+fn cut_short(running: &Config, loaded: &Config) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    for file in &loaded.files {
+        let Some(before) = running.files.iter().find(|before| before.path == file.path) else { continue };
+        let is_cut = before.text.ends_with('\n')
+            && !file.text.ends_with('\n')
+            && before.text.strip_prefix(file.text.as_str()).is_some_and(|rest| !rest.starts_with(['\n', '\r']));
+        if is_cut {
+            let end = Place::File(Arc::clone(file), file.text.len()..file.text.len());
+            let problem = Diagnostic::error(&end, "the file ends inside a line of what it held before")
+                .expected("the whole file: this looks like half of it")
+                .fix("if this is meant, end the last line with a line break");
+            problems.push(problem);
+        }
     }
+    problems
+}
 
-    /// Watches these from now on (after a reload).
-    pub fn watch(&self, _watched: Watched) {
-        unimplemented!()
+/// Puts the running values where a change needs a restart, and names what was edited there.
+fn keep_running(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
+    let mut edited = Vec::new();
+    let mut keep = |name, differs| {
+        if differs {
+            edited.push(name);
+        }
+    };
+    keep("state_dir", running.state_dir != loaded.state_dir);
+    loaded.state_dir.clone_from(&running.state_dir);
+    keep("workers", running.workers != loaded.workers);
+    loaded.workers = running.workers;
+    keep("log.format", running.log.format != loaded.log.format);
+    loaded.log.format = running.log.format;
+    let Admin { listen, .. } = running.admin;
+    keep("admin.listen", listen != loaded.admin.listen);
+    loaded.admin.listen = listen;
+
+    let mut upstream_edited = false;
+    let mut places = Vec::with_capacity(running.inbound.len());
+    for (index, old) in running.inbound.iter().enumerate() {
+        let new = counterpart(index, old, &loaded.inbound);
+        upstream_edited |= new.is_some_and(|new| new.upstream != old.upstream);
+        places.push(new.map_or_else(|| Arc::clone(old), |new| in_place(old, new)));
     }
+    keep("inbound.upstream", upstream_edited);
+    let listens = |config: &Config| {
+        let mut listens: Vec<String> = config.inbound.iter().map(|inbound| format!("{:?}", inbound.listen)).collect();
+        // In another order they are the same listeners.
+        listens.sort();
+        listens
+    };
+    keep("inbound.listen", listens(running) != listens(loaded));
+    // Listeners are known by their place, so the running order stays.
+    loaded.inbound = places;
+    edited
+}
+
+/// The same listener in the loaded configuration. Several may be equal (port 0): then the place tells.
+fn counterpart<'l>(index: usize, old: &Inbound, loaded: &'l [Arc<Inbound>]) -> Option<&'l Arc<Inbound>> {
+    let is_same = |new: &&Arc<Inbound>| new.listen == old.listen;
+    loaded.get(index).filter(is_same).or_else(|| loaded.iter().find(is_same))
+}
+
+/// A running listener with what may change of it.
+fn in_place(old: &Inbound, new: &Inbound) -> Arc<Inbound> {
+    let Inbound { listen: _, upstream: _, health, trusted_proxies, first_byte } = new;
+    Arc::new(Inbound {
+        listen: old.listen.clone(),
+        upstream: old.upstream.clone(),
+        health: health.clone(),
+        trusted_proxies: trusted_proxies.clone(),
+        first_byte: *first_byte,
+    })
 }

@@ -1,0 +1,229 @@
+//! [`FileConfig`] with everything laid over it → [`Config`]: defaults, and what several keys say together.
+//!
+//! Default directories: the system's (`/var/lib/countersign`, `/var/log/countersign`) where the process is root or they are
+//! there already, else the user's (`$XDG_STATE_HOME/countersign`, audit records inside the state directory). With flags alone
+//! everything stays below the state directory, keys included.
+//!
+//! Only what the rules and listeners say together stands elsewhere: `rules`, `listeners`.
+
+use super::check::Purpose;
+use super::diagnostic::{Diagnostic, Place};
+use super::env::Environment;
+use super::file::{FileConfig, FileEnforcement, TokenSource};
+use super::problems::{Problems, Setting};
+use super::{
+    Audit, AuditSink, Config, Keys, Log, LogFormat, OwnKey, RateLimit, ServiceIdentity, Signature, defaults,
+    listeners, rules,
+};
+use crate::keys::secret_file::{SecretFileFault, SecretReader};
+use crate::policy::enforcement::{Enforcement, Mode, Percentage};
+use crate::policy::override_token::OverrideToken;
+use crate::signature::key::ServiceId;
+use std::path::{Path, PathBuf};
+
+/// What surrounds the file.
+pub(super) struct Surroundings<'s> {
+    pub(super) environment: &'s Environment,
+    pub(super) purpose: Purpose,
+    /// Is there no file at all?
+    pub(super) flags_alone: bool,
+}
+
+/// The checked configuration, or `None` where too little is known to make one; problems are noted either way.
+pub(super) fn build(file: FileConfig, around: &Surroundings<'_>, problems: &Problems) -> Option<Config> {
+    let environment = around.environment;
+    let state_dir = state_dir(file.state_dir, around, problems);
+    let inbound = listeners::inbound(file.inbound, file.timeouts, problems);
+    let admin = listeners::admin(file.admin, problems);
+    listeners::check(&inbound, admin.listen.as_ref(), problems);
+    let services = rules::services(&file.services, problems);
+    let rules = rules::rules(file.rules, file.default_access, &services, problems);
+    let override_token = override_token(file.enforcement.override_token.as_ref(), around, problems);
+    let (enforcement, rate_limit) = enforcement(&file.enforcement, problems);
+    let service = service(file.service_id, file.service_key, problems);
+    let state_dir = state_dir?;
+    let keys = match file.keys_dir {
+        Some(dir) => Keys { dir: dir.value, make_on_start: false },
+        None if around.flags_alone => Keys { dir: state_dir.join("keys"), make_on_start: true },
+        None => Keys { dir: defaults::KEYS_DIR.into(), make_on_start: false },
+    };
+    let audit = audit(file.audit_sink, file.audit, file.rotate, &state_dir, around, problems);
+    let default_format = if environment.is_under_systemd() { LogFormat::Json } else { LogFormat::Text };
+    let log = Log {
+        level: value_or(file.log_level, Log::default().level),
+        format: value_or(file.log_format, default_format),
+    };
+    Some(Config {
+        workers: match value_or(file.workers, 0) {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        },
+        service,
+        inbound: inbound.into_iter().map(|inbound| inbound.into()).collect(),
+        keys,
+        signature: Signature {
+            window_seconds: file.window.map_or(Signature::default().window_seconds, |window| window.value.as_secs()),
+            replay: value_or(file.replay, Signature::default().replay),
+        },
+        enforcement,
+        override_token,
+        rate_limit,
+        services,
+        rules: rules?,
+        timeouts: file.timeouts,
+        limits: file.limits,
+        refusal_headers: file.refusal_headers,
+        audit,
+        admin: admin.checked(),
+        log,
+        state_dir,
+        files: Vec::new(),
+    })
+}
+
+pub(super) fn value_or<T>(setting: Option<Setting<T>>, default: T) -> T {
+    setting.map_or(default, |setting| setting.value)
+}
+
+fn state_dir(said: Option<Setting<PathBuf>>, around: &Surroundings<'_>, problems: &Problems) -> Option<PathBuf> {
+    if let Some(said) = said {
+        return Some(absolute(said.value));
+    }
+    let system = Path::new(defaults::STATE_DIR);
+    if around.environment.root || (!around.flags_alone && system.is_dir()) {
+        return Some(system.to_owned());
+    }
+    let base = match around.environment.get("XDG_STATE_HOME").filter(|dir| dir.starts_with('/')) {
+        Some(dir) => PathBuf::from(dir),
+        None => match around.environment.home() {
+            Some(home) => Path::new(home).join(".local/state"),
+            None => {
+                let problem = Diagnostic::error(&Place::Nowhere, "there is no place to keep state: HOME is not set")
+                    .expected("`state_dir` in the file, or `--state-dir DIR`");
+                problems.add(problem);
+                return None;
+            }
+        },
+    };
+    Some(base.join("countersign"))
+}
+
+/// Independent of where the process will run.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+fn audit(
+    said: Option<Setting<AuditSink>>,
+    audit: Audit,
+    rotate: Option<Place>,
+    state_dir: &Path,
+    around: &Surroundings<'_>,
+    problems: &Problems,
+) -> Audit {
+    if let (Some(Setting { value: AuditSink::Stdout | AuditSink::Journald, place }), Some(rotate)) = (&said, &rotate)
+    {
+        let problem = Diagnostic::warning(rotate, "`audit.rotate` says nothing where records do not go to a file");
+        problems.add(problem.related(place, "records go here"));
+    }
+    let system = Path::new(defaults::AUDIT_FILE);
+    let system_there = system.parent().is_some_and(Path::is_dir);
+    let sink = match said.map(|sink| sink.value) {
+        Some(AuditSink::File(path)) => AuditSink::File(absolute(path)),
+        Some(sink @ (AuditSink::Stdout | AuditSink::Journald | AuditSink::None)) => sink,
+        None if !around.flags_alone && (around.environment.root || system_there) => {
+            AuditSink::File(system.to_owned())
+        }
+        None => AuditSink::File(state_dir.join("audit.jsonl")),
+    };
+    Audit { sink, ..audit }
+}
+
+fn enforcement(file: &FileEnforcement, problems: &Problems) -> (Enforcement, RateLimit) {
+    let default = defaults::ENFORCEMENT;
+    let (limit, window) = (RateLimit::default(), file.window.as_ref());
+    let enforcement = Enforcement {
+        mode: file.mode.as_ref().map_or(default.mode, |mode| mode.value),
+        percentage: file.percentage.as_ref().map_or(default.percentage, |percentage| percentage.value),
+        sampling: file.sampling.as_ref().map_or(default.sampling, |sampling| sampling.value),
+    };
+    if let (Mode::Enforce, Percentage::NONE, Some(percentage)) =
+        (enforcement.mode, enforcement.percentage, &file.percentage)
+    {
+        let problem = Diagnostic::warning(&percentage.place, "`mode = \"enforce\"` at 0 % refuses nothing");
+        problems.add(problem.fix("raise the percentage, or write `mode = \"log\"`"));
+    }
+    let rate_limit = RateLimit {
+        failures: file.failures.as_ref().map_or(limit.failures, |failures| clamped(failures.value)),
+        window: window.map_or(limit.window, |window| window.value),
+        lockout: file.lockout.as_ref().map_or(limit.lockout, |lockout| lockout.value),
+        addresses: file.addresses.as_ref().map_or(limit.addresses, |addresses| addresses.value),
+    };
+    (enforcement, rate_limit)
+}
+
+/// The range of the key ends far below.
+fn clamped(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Who this VM is. A sidecar that only guards needs no identity: a key without an id is then no error.
+fn service(
+    id: Option<Setting<ServiceId>>,
+    key: Option<Setting<OwnKey>>,
+    problems: &Problems,
+) -> Option<ServiceIdentity> {
+    match (id, key) {
+        (Some(id), key) => Some(ServiceIdentity { id: id.value, key: value_or(key, OwnKey::Directory) }),
+        (None, Some(Setting { place: place @ Place::File(..), .. })) => {
+            let problem = Diagnostic::warning(&place, "`service.key_file` says nothing without `service.id`");
+            problems.add(problem.fix("say whose key it is: `id = \"…\"`"));
+            None
+        }
+        (None, Some(_) | None) => None,
+    }
+}
+
+fn override_token(
+    source: Option<&Setting<TokenSource>>,
+    around: &Surroundings<'_>,
+    problems: &Problems,
+) -> Option<OverrideToken> {
+    let Setting { value, place } = source?;
+    let token = match value {
+        TokenSource::Text(text) => OverrideToken::from_text(text),
+        TokenSource::File(path) => match SecretReader::of_process().read(path) {
+            Ok(text) => OverrideToken::from_text(&text),
+            Err(fault) => {
+                let message = format!("the override token's file {}: {fault}", path.display());
+                // Another machine, another user: nothing is wrong with the configuration itself.
+                let elsewhere = around.purpose == Purpose::Check && is_about_the_machine(&fault);
+                problems.add(if elsewhere {
+                    Diagnostic::warning(place, message)
+                } else {
+                    Diagnostic::error(place, message)
+                });
+                return None;
+            }
+        },
+    };
+    match token {
+        Ok(token) => Some(token),
+        Err(error) => {
+            problems.add(Diagnostic::error(place, error.to_string()));
+            None
+        }
+    }
+}
+
+/// Would it be different on another machine or for another user?
+fn is_about_the_machine(fault: &SecretFileFault) -> bool {
+    match fault {
+        SecretFileFault::Missing | SecretFileFault::Io(_) | SecretFileFault::ForeignOwner { .. } => true,
+        SecretFileFault::NotRegular(_)
+        | SecretFileFault::OpenToOthers { .. }
+        | SecretFileFault::WritableByAll { .. }
+        | SecretFileFault::TooLarge
+        | SecretFileFault::NotText => false,
+    }
+}

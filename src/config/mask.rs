@@ -1,0 +1,66 @@
+//! Which parts of a configuration must never be printed?
+//!
+//! A file may hold, by mistake, what should stand elsewhere: a token where the name of a file belongs, a password inside a
+//! URL, a key. Messages show lines of the file, on terminals and in logs. So they show the masked text: what looks
+//! like a secret is `*`, byte by byte, and every span stays where it was. Rather too much is masked than too little.
+
+use std::ops::Range;
+
+/// The text with what may be a secret overwritten, every byte where it was.
+pub(super) fn masked(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        for secret in secrets(line) {
+            // Blanks and quotes stay, so that the line still looks like itself.
+            for byte in &mut bytes[start + secret.start..start + secret.end] {
+                if !byte.is_ascii_whitespace() && !matches!(byte, b'"' | b'\'') {
+                    *byte = b'*';
+                }
+            }
+        }
+        start += line.len();
+    }
+    // Every byte of a character inside a secret was overwritten: the spans end at ASCII.
+    String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(text.len()))
+}
+
+/// Where in a line secrets may be.
+fn secrets(line: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    // The value of a name that sounds like a secret.
+    for (equals, _) in line.match_indices('=') {
+        let name = line[..equals].trim_end().trim_end_matches(['"', '\'']);
+        let name_start =
+            name.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').map_or(0, |i| i + 1);
+        let name = name.get(name_start..).unwrap_or_default().to_ascii_lowercase().replace('-', "_");
+        let value = line[equals + 1..].trim_start();
+        let sounds = ["token", "secret", "password", "passwd", "key"].iter().any(|word| name.contains(word));
+        let is_place =
+            name.ends_with("_file") || name.ends_with("keys") || value.trim_matches(['"', '\'']).starts_with('/');
+        if sounds && !is_place && !value.starts_with("\"redis\"") {
+            found.push(equals + 1..line.len());
+        }
+    }
+    // user:password@ of a URL.
+    for (scheme, _) in line.match_indices("://") {
+        let authority = scheme + 3;
+        let end = line[authority..].find(['/', '"', '\'', ' ', '\n']).map_or(line.len(), |end| authority + end);
+        if let Some(at) = line[authority..end].rfind('@') {
+            found.push(authority..authority + at);
+        }
+    }
+    // Anything that could be a key.
+    let mut run = 0;
+    for (index, byte) in line.bytes().chain([b' ']).enumerate() {
+        if byte.is_ascii_hexdigit() {
+            run += 1;
+        } else {
+            if run >= 32 {
+                found.push(index - run..index);
+            }
+            run = 0;
+        }
+    }
+    found
+}
