@@ -14,13 +14,13 @@ use crate::telemetry::audit::record::Event;
 use std::io;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
-/// How often the parts are looked at when no watchdog asks for more.
-const PULSE: Duration = Duration::from_secs(1);
+/// How often the parts are looked at. The accept loop turns at least once a second.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// So many looks in a row at an accept loop that stands still: then it is dead, and so should the process be.
-const STANDSTILL: u32 = 10;
+const STANDSTILL: u32 = 5;
 
 /// How long the audit log may take to write out what it has.
 const AUDIT_CLOSE: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ impl App {
     /// When a part ends that must not, or a second signal cuts the end short.
     pub async fn serve(mut self, mut signals: Signals) -> Result<(), RunError> {
         systemd::ready(&summary::status(&self.shared.snapshot.load()));
-        let mut pulse = Pulse::new();
+        let (mut look, mut watchdog, mut standstill) = (every(LOOK), Watchdog::new(), 0);
         let signal = loop {
             tokio::select! {
                 order = signals.next() => match order {
@@ -103,7 +103,9 @@ impl App {
                     }
                     self.reload("file");
                 }
-                () = pulse.beat() => self.look(&mut pulse)?,
+                _ = look.tick() => self.look(&mut standstill)?,
+                // A hang of this loop stops the kicks by itself, one of the accept loop is seen by the looks.
+                () = watchdog.due() => if standstill == 0 { systemd::kick_watchdog() },
             }
         };
         tracing::info!(signal, "stopping");
@@ -117,8 +119,8 @@ impl App {
     /// Lets requests in flight finish for at most `drain`, then ends everything.
     pub async fn stop(mut self, who: &'static str, drain: Duration) {
         self.readiness.draining();
-        systemd::stopping(drain + AUDIT_CLOSE + PULSE);
-        let mut pulse = Pulse::new();
+        systemd::stopping(drain + AUDIT_CLOSE + LOOK);
+        let mut watchdog = Watchdog::new();
         let drained = {
             let drained = self.proxy.drain(drain);
             tokio::pin!(drained);
@@ -126,7 +128,7 @@ impl App {
                 tokio::select! {
                     drained = &mut drained => break drained,
                     // What the watchdog wants to know is whether the process hangs, and it does not.
-                    () = pulse.beat() => pulse.kick(),
+                    () = watchdog.due() => systemd::kick_watchdog(),
                 }
             }
         };
@@ -137,7 +139,7 @@ impl App {
         if let Some(AdminServer { task, stop, .. }) = self.admin.take() {
             // The task may be gone already, and how it ended no longer matters.
             let _ = stop.send(());
-            let _ = tokio::time::timeout(PULSE, task).await;
+            let _ = tokio::time::timeout(LOOK, task).await;
         }
         for file in &self.socket_files {
             file.remove();
@@ -149,8 +151,8 @@ impl App {
         tracing::info!("stopped");
     }
 
-    /// Are all parts alive? Then the watchdog may know.
-    fn look(&self, pulse: &mut Pulse) -> Result<(), RunError> {
+    /// Are all parts alive? `standstill` counts looks in a row at an accept loop that did not turn.
+    fn look(&self, standstill: &mut u32) -> Result<(), RunError> {
         if self.admin.as_ref().is_some_and(|admin| admin.task.is_finished()) {
             return Err(RunError::Critical("the admin listener"));
         }
@@ -158,43 +160,38 @@ impl App {
             return Err(RunError::Critical("an upstream's health check"));
         }
         if self.proxy.accepting() {
-            pulse.standstill = 0;
-            pulse.kick();
-        } else {
-            pulse.standstill += 1;
-            tracing::error!(times = pulse.standstill, "the accept loop stands still");
-            if pulse.standstill >= STANDSTILL {
-                return Err(RunError::Critical("the accept loop"));
+            *standstill = 0;
+            return Ok(());
+        }
+        *standstill += 1;
+        tracing::error!(times = *standstill, "the accept loop stands still");
+        if *standstill < STANDSTILL { Ok(()) } else { Err(RunError::Critical("the accept loop")) }
+    }
+}
+
+/// When the watchdog wants a kick; never without one.
+struct Watchdog(Option<Interval>);
+
+impl Watchdog {
+    fn new() -> Watchdog {
+        // Twice in each interval, as sd_watchdog_enabled(3) advises.
+        Watchdog(systemd::watchdog().map(|interval| every((interval / 2).max(Duration::from_millis(10)))))
+    }
+
+    async fn due(&mut self) {
+        match &mut self.0 {
+            Some(interval) => {
+                interval.tick().await;
             }
+            None => std::future::pending().await,
         }
-        Ok(())
     }
 }
 
-/// When to look at the parts, and whether a watchdog waits for the result.
-struct Pulse {
-    interval: tokio::time::Interval,
-    watched: bool,
-    standstill: u32,
-}
-
-impl Pulse {
-    fn new() -> Pulse {
-        let watchdog = systemd::watchdog();
-        // Twice in each interval of the watchdog, as sd_watchdog_enabled(3) advises.
-        let period = watchdog.map_or(PULSE, |interval| PULSE.min(interval / 2)).max(Duration::from_millis(10));
-        let mut interval = tokio::time::interval(period);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Pulse { interval, watched: watchdog.is_some(), standstill: 0 }
-    }
-
-    async fn beat(&mut self) {
-        self.interval.tick().await;
-    }
-
-    fn kick(&self) {
-        if self.watched {
-            systemd::kick_watchdog();
-        }
-    }
+fn every(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Not at once: the parts have only just been made.
+    interval.reset();
+    interval
 }
