@@ -9,10 +9,15 @@ pub use crate::config::check::DEFAULT_FILE as DEFAULT_CONFIG;
 
 const AFTER_HELP: &str = "\
 Examples:
-  countersign demo                               see every outcome, without any configuration
-  countersign run --upstream http://127.0.0.1:8000 --listen 127.0.0.1:8001 --protect /api/internal
-  countersign check --config countersign.toml    every problem of a configuration at once
-  countersign explain POST /api/npu/results      what happens to this request, and why
+  See every outcome, without any configuration:
+    countersign demo
+  Guard a backend of your own, refusing nothing yet:
+    countersign run --upstream http://127.0.0.1:8000 \\
+      --listen 127.0.0.1:8001 --protect /api/internal
+  Find every problem of a configuration at once:
+    countersign check --config countersign.toml
+  Learn what happens to a request, and why:
+    countersign explain POST /api/npu/results
 
 Exit codes: 0 done, 1 the answer is no, 2 usage or configuration error, 3 sidecar or store unreachable.";
 

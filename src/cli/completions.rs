@@ -6,9 +6,10 @@ use clap::CommandFactory;
 
 const AFTER_HELP: &str = "\
 Examples:
-  countersign completions bash > /usr/share/bash-completion/completions/countersign
-  countersign completions zsh  > /usr/share/zsh/vendor-completions/_countersign
-  countersign completions fish > /usr/share/fish/vendor_completions.d/countersign.fish";
+  cd /usr/share
+  countersign completions bash > bash-completion/completions/countersign
+  countersign completions zsh > zsh/vendor-completions/_countersign
+  countersign completions fish > fish/vendor_completions.d/countersign.fish";
 
 /// `countersign completions SHELL`
 #[derive(Debug, clap::Args)]

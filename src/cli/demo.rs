@@ -28,8 +28,10 @@ const AFTER_HELP: &str = "\
 The requests are signed by the demo's client itself; a sidecar that signs what leaves comes in a later version.
 
 Examples:
-  countersign demo             every outcome as a table, then clean up (a few seconds)
-  countersign demo --stay      keep it running, with addresses and curl lines to paste
+  Every outcome as a table, then clean up (a few seconds):
+    countersign demo
+  Keep it running, with addresses and curl lines to paste:
+    countersign demo --stay
 
 Exit code 0 only if every request came out as the contract says.";
 

@@ -3,12 +3,16 @@
 use super::args::Cli;
 use super::output::{Answer, CliError, Output};
 use clap::CommandFactory;
+use clap_mangen::Man;
+use std::io;
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
 Examples:
-  countersign man | man -l -                     read the main page
-  countersign man --out /usr/share/man/man1      write one page per verb";
+  Read the main page:
+    countersign man | man -l -
+  Write one page per verb:
+    countersign man --out /usr/share/man/man1";
 
 /// `countersign man`
 #[derive(Debug, clap::Args)]
@@ -27,7 +31,7 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
     let mut command = Cli::command();
     command.build();
     let Some(directory) = args.out else {
-        let page = render(&page_of(&command))?;
+        let page = render(&page_of(&command), &command)?;
         if output.is_json() {
             output.json(&serde_json::json!({ "page": String::from_utf8_lossy(&page) }))?;
         } else {
@@ -50,23 +54,60 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
 fn write_all(command: &clap::Command, directory: &Path, written: &mut Vec<String>) -> Result<(), CliError> {
     let page = page_of(command);
     let path = directory.join(page.get_filename());
-    std::fs::write(&path, render(&page)?).map_err(|error| failed(&path, &error))?;
+    std::fs::write(&path, render(&page, command)?).map_err(|error| failed(&path, &error))?;
     written.push(path.display().to_string());
     command.get_subcommands().try_for_each(|verb| write_all(verb, directory, written))
 }
 
-fn page_of(command: &clap::Command) -> clap_mangen::Man {
-    clap_mangen::Man::new(command.clone())
-        .source(concat!("countersign ", env!("CARGO_PKG_VERSION")))
-        .manual("Countersign manual")
+fn page_of(command: &clap::Command) -> Man {
+    Man::new(command.clone()).source(concat!("countersign ", env!("CARGO_PKG_VERSION"))).manual("Countersign manual")
 }
 
-fn render(page: &clap_mangen::Man) -> Result<Vec<u8>, CliError> {
+/// The sections of the help, in the order of man-pages(7).
+fn render(page: &Man, command: &clap::Command) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
-    page.render(&mut bytes).map_err(|error| CliError::Failed(format!("cannot render a manual page: {error}")))?;
+    let mut sections = || {
+        page.render_title(&mut bytes)?;
+        page.render_name_section(&mut bytes)?;
+        page.render_synopsis_section(&mut bytes)?;
+        page.render_description_section(&mut bytes)?;
+        page.render_options_section(&mut bytes)?;
+        if command.has_subcommands() {
+            page.render_subcommands_section(&mut bytes)?;
+        }
+        if let Some(notes) = command.get_after_help() {
+            bytes.extend_from_slice(notes_section(&notes.to_string()).as_bytes());
+        }
+        io::Result::Ok(())
+    };
+    sections().map_err(|error| CliError::Failed(format!("cannot render a manual page: {error}")))?;
     Ok(bytes)
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> CliError {
+/// What stands below the options in the help: prose is filled, indented lines (commands) stay as they are.
+fn notes_section(text: &str) -> String {
+    let mut section = String::from(".SH NOTES\n");
+    for paragraph in text.split("\n\n") {
+        section.push_str(".PP\n");
+        let mut kept = false;
+        for line in paragraph.lines() {
+            let keep = line.starts_with("  ");
+            if keep != kept {
+                section.push_str(if keep { ".nf\n" } else { ".fi\n" });
+                kept = keep;
+            }
+            // A leading dot or quote would be a request to troff; a plain hyphen might not be pasted as one.
+            section.push_str("\\&");
+            section.push_str(&line.replace('\\', "\\e").replace('-', "\\-"));
+            section.push('\n');
+        }
+        if kept {
+            section.push_str(".fi\n");
+        }
+    }
+    section
+}
+
+fn failed(path: &Path, error: &io::Error) -> CliError {
     CliError::Failed(format!("cannot write {}: {error}", path.display()))
 }

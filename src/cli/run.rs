@@ -9,13 +9,17 @@ use crate::config::reload::Source;
 use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
-With --upstream no file is needed: then keys are made in the state directory at the first start, and nothing is
+With --upstream no file is needed: then a key is made in the state directory at the first start, and nothing is \
 refused (mode log) until you say `--mode enforce`. A flag beats the environment, the environment beats the file.
 
 Examples:
-  countersign run
-  countersign run --config /etc/countersign/countersign.toml --mode enforce --percentage 25
-  countersign run --upstream http://127.0.0.1:8000 --listen 127.0.0.1:8001 --protect /api/internal
+  From a file:
+    countersign run --config countersign.toml
+  The same, but refusing a quarter of what fails its checks:
+    countersign run --config countersign.toml --mode enforce --percentage 25
+  Without a file:
+    countersign run --upstream http://127.0.0.1:8000 \\
+      --listen 127.0.0.1:8001 --protect /api/internal
 
 Signals: HUP reloads, USR1 reopens the audit file, TERM and INT drain and stop; a second one stops at once (exit 1).";
 
