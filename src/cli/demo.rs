@@ -82,7 +82,7 @@ async fn show(args: Args, output: &Output) -> Result<Answer, CliError> {
     } else {
         output.text(table::render(&rows, output.is_colourful()))?;
         if let Some(addresses) = staying {
-            output.text(table::invitation(&addresses))?;
+            output.text(table::invitation(&addresses, &stage.sign("npu-worker", cases::RESULTS, 0)))?;
         }
     }
     stage.end(args.stay.then_some(signals)).await?;

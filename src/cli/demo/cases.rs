@@ -3,10 +3,7 @@
 use super::client;
 use super::judge::{Arrives, Expected, Row, Sent};
 use super::setup::{Mode, Stage};
-use crate::clock;
-use crate::signature::hmac_v1;
 use serde_json::Value;
-use std::fmt::Write as _;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -17,7 +14,7 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 /// The contract's failure limit.
 const FAILURES: usize = 10;
 
-const RESULTS: &str = "/api/npu/results/42";
+pub(super) const RESULTS: &str = "/api/npu/results/42";
 
 /// One request.
 struct Case<'c> {
@@ -94,21 +91,21 @@ const fn two_lengths(what: &'static str) -> Case<'static> {
 
 impl Player<'_> {
     async fn signatures(&mut self) -> io::Result<()> {
-        let signed = self.sign("npu-worker", RESULTS, 0);
+        let signed = self.stage.sign("npu-worker", RESULTS, 0);
         self.case(&post("signed", &signed, AS_NPU)).await?;
         self.case(&post("no signature", "", MISSING)).await?;
-        let signature = self.sign("forger", RESULTS, 0);
+        let signature = self.stage.sign("forger", RESULTS, 0);
         self.case(&post("signed with another key", &signature, FORGED)).await?;
-        let signature = self.sign("ghost", RESULTS, 0);
+        let signature = self.stage.sign("ghost", RESULTS, 0);
         self.case(&post("a service nobody knows", &signature, UNKNOWN)).await?;
-        let signature = self.sign("npu-worker", "/api/npu/status", 0);
+        let signature = self.stage.sign("npu-worker", "/api/npu/status", 0);
         self.case(&post("signed for another path", &signature, FORGED)).await?;
-        let signature = self.sign("npu-worker", RESULTS, 400);
+        let signature = self.stage.sign("npu-worker", RESULTS, 400);
         self.case(&post("signed 400 s ago", &signature, refused(401, "timestamp_outside_window"))).await?;
         let capitals = signed.to_ascii_uppercase().replace("NPU-WORKER", "npu-worker");
         self.case(&post("signature in capitals", &capitals, MALFORMED)).await?;
         self.case(&post("two signatures", &format!("{signed}{signed}"), MALFORMED)).await?;
-        let signature = self.sign("ai-stack", RESULTS, 0);
+        let signature = self.stage.sign("ai-stack", RESULTS, 0);
         self.case(&post("signed, but not its path", &signature, refused(403, "caller_not_allowed"))).await?;
         self.case(&post("the first one, replayed", &signed, Expected { reason: Some("replayed"), ..AS_NPU })).await
     }
@@ -139,26 +136,16 @@ impl Player<'_> {
 
     async fn limits_and_modes(&mut self) -> io::Result<()> {
         self.failure_limit(&post("11th failure in 5 minutes", "", refused(429, "rate_limited"))).await?;
-        let signature = self.sign("npu-worker", RESULTS, 1);
+        let signature = self.stage.sign("npu-worker", RESULTS, 1);
         self.case_from_same_address(&post("signed, same address", &signature, AS_NPU)).await?;
 
         let not_activated = would_be_refused("missing_signature");
         self.case(&get("a group still at 0 %", "/api/ai-stack/status", not_activated)).await?;
         self.stage.configure(Mode::Log)?;
         self.case(&post("mode log, no signature", "", would_be_refused("missing_signature"))).await?;
-        let signature = self.sign("forger", RESULTS, 2);
+        let signature = self.stage.sign("forger", RESULTS, 2);
         self.case(&post("mode log, another key", &signature, would_be_refused("invalid_signature"))).await?;
         self.case(&two_lengths("mode log, two lengths")).await
-    }
-
-    /// The signature headers of one of the stage's identities, `age` seconds old.
-    fn sign(&self, who: &'static str, path: &str, age: u64) -> String {
-        let (id, key) = &self.stage.keys[who];
-        let headers = hmac_v1::sign(key, id, "POST", path, clock::unix_seconds().saturating_sub(age));
-        headers.iter().fold(String::new(), |mut lines, (name, value)| {
-            let _ = write!(lines, "{name}: {value}\r\n");
-            lines
-        })
     }
 }
 

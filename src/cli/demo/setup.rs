@@ -9,12 +9,14 @@ use crate::clock;
 use crate::config::check::{self, Overrides, Purpose};
 use crate::config::env::Environment;
 use crate::config::reload::Source;
+use crate::signature::hmac_v1;
 use crate::signature::key::{ServiceId, ServiceKey};
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -96,7 +98,7 @@ pub(super) struct Stage {
     pub(super) backend: Backend,
     pub(super) inbound: SocketAddr,
     admin: SocketAddr,
-    pub(super) keys: BTreeMap<&'static str, (ServiceId, ServiceKey)>,
+    keys: BTreeMap<&'static str, (ServiceId, ServiceKey)>,
     /// The override token, for one case; it goes into no argument list.
     pub(super) override_token: String,
     pub(super) app: App,
@@ -152,6 +154,16 @@ impl Stage {
     /// The audit file.
     pub(super) fn audit_file(&self) -> PathBuf {
         self.directory.path.join("audit.jsonl")
+    }
+
+    /// The signature headers of a POST by one of the identities, `age` seconds old; each line with its CRLF.
+    pub(super) fn sign(&self, who: &str, path: &str, age: u64) -> String {
+        let (id, key) = &self.keys[who];
+        let headers = hmac_v1::sign(key, id, "POST", path, clock::unix_seconds().saturating_sub(age));
+        headers.iter().fold(String::new(), |mut lines, (name, value)| {
+            let _ = write!(lines, "{name}: {value}\r\n");
+            lines
+        })
     }
 
     /// Where to go.

@@ -1,5 +1,6 @@
 //! The rows as a table for people, and where to go on with `--stay`.
 
+use super::cases::RESULTS;
 use super::judge::Row;
 use super::setup::Addresses;
 use std::fmt::Write as _;
@@ -55,10 +56,14 @@ fn cells(row: &Row) -> [String; 5] {
     [row.case.to_owned(), format!("{} {}", row.method, row.target), answer, recorded, saw]
 }
 
-/// What can be tried while it stays.
-pub(super) fn invitation(addresses: &Addresses) -> String {
+/// What can be tried while it stays. `signature`: the header lines of a signature made now.
+pub(super) fn invitation(addresses: &Addresses, signature: &str) -> String {
     let Addresses { guarded, backend, admin, directory } = addresses;
     let directory = directory.display();
+    let signature: String = signature.lines().fold(String::new(), |mut text, line| {
+        let _ = write!(text, " -H '{line}'");
+        text
+    });
     format!(
         "
 It stays until Ctrl-C, in mode enforce.
@@ -69,17 +74,16 @@ It stays until Ctrl-C, in mode enforce.
   records    {directory}/audit.jsonl
   edit       {directory}/countersign.toml (mode = \"log\" takes effect at once)
 
-A browser's path, a guarded path, the same with the override token:
+A browser's path; a guarded path; the same with the override token; the same signed (for the next 5 minutes):
 
   curl -i http://{guarded}/api/chat/1
-  curl -i -X POST http://{guarded}/api/npu/results/42
-  curl -i -X POST -H @{directory}/override-header http://{guarded}/api/npu/results/42
+  curl -i -X POST http://{guarded}{RESULTS}
+  curl -i -X POST -H @{directory}/override-header http://{guarded}{RESULTS}
+  curl -i -X POST{signature} http://{guarded}{RESULTS}
 
-Signed by npu-worker, and what happens to a request before it is sent:
+Ask before you send, and watch what is recorded:
 
-  SIGN
-  countersign explain --config {directory}/countersign.toml POST /api/npu/results/42
-
+  countersign explain --config {directory}/countersign.toml POST {RESULTS}
   tail -f {directory}/audit.jsonl
 "
     )
