@@ -134,8 +134,10 @@ impl Relay<'_> {
         };
         let until_close =
             written_as == WrittenAs::Plain && matches!(answer.length(), BodyLength::Chunked | BodyLength::UntilEnd);
-        // A body that was never called for may or may not follow: nothing else can.
-        let keep = request.keep_alive() && !until_close && !self.progress.gated.get() && !worker.draining.get();
+        // A body that was never called for, or that the upstream will not read to its end, leaves no place for another
+        // request behind it.
+        let body_ends = self.progress.upload_whole.get() || (answer.keep_alive() && !self.progress.gated.get());
+        let keep = request.keep_alive() && !until_close && body_ends && !worker.draining.get();
         let mut out = Vec::with_capacity(1024);
         rewrite::answer_head(&mut out, &answer, request, known, written_as, keep);
         evidence.record(Some(answer.status()));
