@@ -1,0 +1,79 @@
+"""Connections that wait: many keep-alive clients, and what a proxy holds for each."""
+
+import socket
+import time
+
+from checks import signed
+from contestants import PATH
+from processes import Failure, resident_kib
+
+# Per client address, so that a proxy's limit on connections of one address (1000 as shipped) is not met.
+PER_ADDRESS = 500
+
+
+def request(headers, method="GET", path=PATH, body=b""):
+    lines = [f"{method} {path} HTTP/1.1", "Host: bench", *(f"{name}: {value}" for name, value in headers.items())]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def read_answer(connection):
+    """The status and the body of an answer with a Content-Length."""
+    buffer = b""
+    while b"\r\n\r\n" not in buffer:
+        buffer += receive(connection)
+    head, _, body = buffer.partition(b"\r\n\r\n")
+    status = int(head.split()[1])
+    length = 0
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            length = int(value)
+    while len(body) < length:
+        body += receive(connection)
+    return status, body
+
+
+def receive(connection):
+    piece = connection.recv(65536)
+    if not piece:
+        raise Failure("a connection was closed in the middle of an answer")
+    return piece
+
+
+def open_connections(port, count):
+    """Open connections, each of which has served one signed request."""
+    connections = []
+    message = request(signed())
+    try:
+        for number in range(count):
+            connection = socket.socket()
+            connections.append(connection)
+            connection.settimeout(20)
+            connection.bind((f"127.0.0.{2 + number // PER_ADDRESS}", 0))
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(message)
+            status, _ = read_answer(connection)
+            if status != 200:
+                raise Failure(f"idle connection {number} was answered {status}")
+    except OSError as error:
+        raise Failure(f"idle connection {len(connections)}: {error}") from error
+    return connections
+
+
+def idle_memory(running, count):
+    """KiB at start, KiB with `count` idle connections, and whether all of them still serve."""
+    serving = running.serving()
+    start = resident_kib(serving)
+    connections = open_connections(running.port, count)
+    time.sleep(1.5)
+    held = resident_kib(serving)
+    message = request(signed())
+    alive = 0
+    for connection in connections[:: max(1, count // 100)]:
+        connection.sendall(message)
+        alive += read_answer(connection)[0] == 200
+    for connection in connections:
+        connection.close()
+    return {"start": start / 1024, "idle": held / 1024, "each": (held - start) / count, "alive": alive}
