@@ -1,2 +1,215 @@
 //! Names of metrics and labels, each with its unit: constants, in one place. Label values come from enums or
-//! configured names, never from requests.
+//! configured names, never from requests, so the number of series does not depend on what strangers send.
+//!
+//! Every series of a fixed set of words is there from the start, at zero, so that rates see the first event.
+
+/// One family of series.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// The name; the exposition adds `_total` to counters.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+}
+
+const fn family(name: &'static str, help: &'static str) -> Family {
+    Family { name, help }
+}
+
+/// By `service_id` and `result`.
+pub const ATTEMPTS: Family = family(
+    "service_auth_attempts",
+    "Decisions about service paths. service_id: a configured id that was proved or claimed, else unknown, or none if nothing was presented. result: success, failed (also when the mode or percentage let it pass) or override",
+);
+/// Seconds.
+pub const AUTH_DURATION: Family =
+    family("service_auth_duration_seconds", "What classifying, verifying and deciding took, for service paths");
+/// A number of services.
+pub const ACTIVE_SERVICES: Family =
+    family("service_auth_active_services", "Services that authenticated within the last 15 minutes");
+/// Days, by `service_id`.
+pub const KEY_TTL: Family = family(
+    "service_key_ttl_days",
+    "Days until a key lapses; only for keys from a source that knows it (key files never lapse)",
+);
+
+/// By `class` and `outcome`.
+pub const REQUESTS: Family = family(
+    "countersign_requests",
+    "Requests by class (unreadable: malformed before it could be classified) and outcome, as in the audit log",
+);
+/// By `reason` and `carried_out`.
+pub const REFUSALS: Family =
+    family("countersign_refusals", "Refusals by reason; carried_out no: the mode or percentage let the request pass");
+/// By `fault`.
+pub const MALFORMED: Family =
+    family("countersign_malformed_requests", "Requests no two servers read alike, by fault");
+/// Without labels.
+pub const OVERRIDES: Family = family("countersign_overrides", "Requests an override token let pass");
+/// Without labels.
+pub const WRONG_OVERRIDES: Family =
+    family("countersign_wrong_override_tokens", "Requests with an override token that is not ours");
+/// Without labels.
+pub const REPLAYED: Family = family("countersign_replayed_signatures", "Valid signatures that had been seen before");
+
+/// By `class` and `status_class`.
+pub const UPSTREAM_ANSWERS: Family = family("countersign_upstream_answers", "Answers of the upstream");
+/// By `status`.
+pub const OWN_ANSWERS: Family = family("countersign_own_answers", "Answers of our own in the upstream's place");
+/// Without labels.
+pub const EXEMPT_UNAUTHORIZED: Family =
+    family("countersign_exempt_unauthorized", "Exempt paths answered 401 (by the upstream: we never do)");
+/// By `code`.
+pub const UPSTREAM_FAULTS: Family =
+    family("countersign_upstream_faults", "Requests the upstream failed, by the code in X-Countersign-Error");
+/// Without labels.
+pub const UPSTREAM_RETRIES: Family =
+    family("countersign_upstream_retries", "Idempotent requests sent again on a new connection");
+/// Without labels.
+pub const INFORMATIONAL_DROPPED: Family = family(
+    "countersign_informational_answers_dropped",
+    "1xx answers of the upstream other than 100 and 101, which are not passed on",
+);
+/// 1 or 0, by `upstream`.
+pub const UPSTREAM_UP: Family =
+    family("countersign_upstream_up", "1: the upstream answers its check; absent until the first check");
+
+/// Seconds.
+pub const REQUEST_DURATION: Family =
+    family("countersign_request_duration_seconds", "From the request's head to the answer's head, ours included");
+/// Seconds.
+pub const UPSTREAM_DURATION: Family = family(
+    "countersign_upstream_duration_seconds",
+    "From the request sent to the upstream to the head of its answer",
+);
+/// Seconds.
+pub const OWN_DURATION: Family =
+    family("countersign_own_duration_seconds", "Our share of the time to the answer's head");
+
+/// A number.
+pub const CONNECTIONS: Family = family("countersign_connections", "Downstream connections open now");
+/// A number.
+pub const CONNECTIONS_OPENED: Family = family("countersign_connections_opened", "Downstream connections accepted");
+/// A number.
+pub const IN_FLIGHT: Family = family("countersign_requests_in_flight", "Requests with the upstream now");
+/// A number.
+pub const TUNNELS: Family = family("countersign_tunnels", "WebSockets and other upgrades open now");
+/// A number.
+pub const TUNNELS_OPENED: Family = family("countersign_tunnels_opened", "WebSockets and other upgrades made");
+/// By `limit`.
+pub const LIMITS_HIT: Family = family("countersign_limits_hit", "What a limit turned away");
+/// By `timer`.
+pub const TIMEOUTS: Family = family("countersign_timeouts", "Connections a timer ended");
+
+/// Without labels.
+pub const AUDIT_WRITTEN: Family = family("countersign_audit_records_written", "Audit records handed to the sink");
+/// Without labels.
+pub const AUDIT_DROPPED: Family =
+    family("countersign_audit_records_dropped", "Audit records that had no room in the queue");
+/// Without labels.
+pub const AUDIT_LOST: Family = family(
+    "countersign_audit_records_lost",
+    "Audit records the sink did not take until the end, or could never take",
+);
+/// Without labels.
+pub const AUDIT_ERRORS: Family =
+    family("countersign_audit_write_errors", "Attempts to write audit records that failed; each is made again");
+/// A number.
+pub const AUDIT_QUEUED: Family = family("countersign_audit_queue_records", "Audit records not written yet");
+
+/// By `result`.
+pub const RELOADS: Family =
+    family("countersign_config_reloads", "Reloads of the configuration: ok, or failed (the old one stays)");
+/// 1 or 0.
+pub const RELOAD_OK: Family =
+    family("countersign_config_last_reload_ok", "1: the last reload took effect, or none was tried");
+/// Seconds since the epoch.
+pub const RELOAD_TIME: Family =
+    family("countersign_config_last_reload_success_timestamp_seconds", "When the configuration in force was loaded");
+/// A number.
+pub const GENERATION: Family =
+    family("countersign_config_generation", "Configurations that took effect since the start");
+/// 1 or 0, by `mode`.
+pub const MODE: Family = family("countersign_enforcement_mode", "1 for the mode in force");
+/// 0 to 100.
+pub const TARGET: Family = family(
+    "countersign_enforcement_target_percentage",
+    "The percentage of refusals that is to be carried out (0 in log mode)",
+);
+/// 0 to 100.
+pub const ACTUAL: Family = family(
+    "countersign_enforcement_actual_percentage",
+    "Share of service-class requests whose refusal would be carried out, over the last 5 minutes; absent without such requests",
+);
+/// By `drawn`.
+pub const DRAWN: Family = family(
+    "countersign_enforcement_draws",
+    "Service-class requests by whether their refusal would be carried out (in) or not (out)",
+);
+
+/// 1, by `version`.
+pub const BUILD_INFO: Family = family("countersign_build_info", "1, with the version as a label");
+/// Seconds since the epoch.
+pub const START_TIME: Family = family("process_start_time_seconds", "When the process started");
+
+/// Values of `service_id` that are no service.
+pub const UNKNOWN_SERVICE: &str = "unknown";
+/// Nothing was claimed.
+pub const NO_SERVICE: &str = "none";
+
+/// Values of `fault`.
+pub const FAULTS: &[&str] = &[
+    "request_line",
+    "method",
+    "version",
+    "target_form",
+    "target_byte",
+    "connect",
+    "target_too_long",
+    "head_too_long",
+    "too_many_fields",
+    "bare_line_end",
+    "folded_line",
+    "field_name",
+    "field_value",
+    "host_missing",
+    "host_repeated",
+    "host_malformed",
+    "content_length",
+    "transfer_encoding",
+    "length_and_encoding",
+    "chunk",
+    "trailer",
+];
+/// Values of `limit`.
+pub const LIMITS: &[&str] = &["connections", "connections_per_address", "descriptors", "upstream_requests"];
+/// Values of `timer`.
+pub const TIMERS: &[&str] = &["first_byte", "idle", "head", "body_idle", "write_idle", "tunnel_idle"];
+/// Values of `status` of our own answers; any other is `other`.
+pub const OWN_STATUSES: &[u16] = &[400, 401, 403, 408, 414, 429, 431, 502, 503, 504];
+
+/// Seconds: upper bounds of the buckets for what the checks take. A check takes some microseconds.
+pub const AUTH_BUCKETS: &[f64] = &[
+    0.000_001,
+    0.000_002_5,
+    0.000_005,
+    0.000_01,
+    0.000_025,
+    0.000_05,
+    0.000_1,
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+];
+/// Seconds: upper bounds of the buckets for our own share.
+pub const OWN_BUCKETS: &[f64] =
+    &[0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
+/// Seconds: upper bounds of the buckets for upstream and whole requests.
+pub const REQUEST_BUCKETS: &[f64] =
+    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];

@@ -1,11 +1,42 @@
 //! [`UpstreamHealth`]: does the upstream answer? Asked actively, noted passively.
+//!
+//! Without a configured `health` the question is whether it accepts a connection, every 5 s; with one, whether a GET gets
+//! the expected status and JSON members. The rules, in [`Streak`], which knows no clock:
+//!
+//! 1. The first check counts as it is.
+//! 2. Up becomes down after two failures in a row; the second check follows one second after the first, so that one lost
+//!    packet is not an outage and an outage is known within two seconds of its first sign.
+//! 3. Down becomes up at the first success, and is asked every second until then (or as often as `interval` says, if that
+//!    is oftener).
+//! 4. A worker that could not reach an upstream that counts as up asks for a check at once, but not more than one a
+//!    second: what requests find out shortens the wait, and never decides. So strangers' requests cannot make it down.
+//!
+//! The state informs readiness, metrics and operators. Requests are forwarded whatever it says: a single upstream that
+//! is down answers them with its own fault, and recovers without waiting for a check.
 
+use crate::clock;
 use crate::config::{Health, Upstream};
+use arc_swap::ArcSwapOption;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+mod probe;
+
+pub use probe::ProbeFault;
 
 /// What is known of one upstream; read by readiness and metrics, written by its check.
 #[derive(Debug)]
-pub struct UpstreamHealth {}
+pub struct UpstreamHealth {
+    upstream: Upstream,
+    name: Box<str>,
+    state: AtomicU8,
+    /// Why it is down, and since when.
+    down: ArcSwapOption<Down>,
+    suspected: AtomicBool,
+    check_now: Notify,
+}
 
 /// What is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,25 +49,152 @@ pub enum HealthState {
     Down,
 }
 
+impl HealthState {
+    /// The word in answers.
+    pub const fn code(self) -> &'static str {
+        match self {
+            HealthState::Unknown => "unknown",
+            HealthState::Up => "up",
+            HealthState::Down => "down",
+        }
+    }
+}
+
+/// An outage.
+#[derive(Debug, Clone)]
+pub struct Down {
+    /// Since when it is known.
+    pub since: Instant,
+    /// What the last check found, for people.
+    pub why: String,
+}
+
 impl UpstreamHealth {
     /// Nothing known yet.
-    pub fn new(_upstream: Upstream) -> Arc<UpstreamHealth> {
-        unimplemented!()
+    pub fn new(upstream: Upstream) -> Arc<UpstreamHealth> {
+        let name = match upstream.host.contains(':') && !upstream.host.starts_with('[') {
+            true => format!("[{}]:{}", upstream.host, upstream.port),
+            false => format!("{}:{}", upstream.host, upstream.port),
+        };
+        Arc::new(UpstreamHealth {
+            upstream,
+            name: name.into_boxed_str(),
+            state: AtomicU8::new(HealthState::Unknown as u8),
+            down: ArcSwapOption::empty(),
+            suspected: AtomicBool::new(false),
+            check_now: Notify::new(),
+        })
+    }
+
+    /// `host:port`.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What is known now.
     pub fn state(&self) -> HealthState {
-        unimplemented!()
+        match self.state.load(Ordering::Relaxed) {
+            UP => HealthState::Up,
+            DOWN => HealthState::Down,
+            _ => HealthState::Unknown,
+        }
+    }
+
+    /// The outage it is in.
+    pub fn down(&self) -> Option<Arc<Down>> {
+        self.down.load_full()
     }
 
     /// A worker could not reach it: asks for a check at once, instead of at the end of the interval.
     pub fn suspect(&self) {
-        unimplemented!()
+        // one waiting request is enough, and the usual case is one load
+        if self.state() == HealthState::Up
+            && !self.suspected.load(Ordering::Relaxed)
+            && !self.suspected.swap(true, Ordering::Relaxed)
+        {
+            self.check_now.notify_one();
+        }
     }
 
     /// Checks for ever; runs in the control runtime and is ended by dropping or aborting it. Without `check` it only
     /// connects, every 5 s.
-    pub async fn watch(self: Arc<Self>, _check: Option<Health>) {
-        unimplemented!()
+    pub async fn watch(self: Arc<Self>, check: Option<Health>) {
+        let interval = check.as_ref().map_or(CONNECT_INTERVAL, |check| check.interval);
+        let limit = interval.clamp(SOON, LONGEST_CHECK);
+        let mut streak = Streak::default();
+        loop {
+            self.suspected.store(false, Ordering::Relaxed);
+            let checked = tokio::time::timeout(limit, probe::probe(&self.upstream, &self.name, check.as_ref())).await;
+            let result = checked.unwrap_or(Err(ProbeFault::TimedOut(limit)));
+            self.note(streak.step(result.is_ok()), result.err());
+            let pause = streak.pause(interval);
+            tokio::time::sleep(pause.min(SOON)).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause.saturating_sub(SOON)) => {}
+                () = self.check_now.notified() => {}
+            }
+        }
+    }
+
+    fn note(&self, state: HealthState, fault: Option<ProbeFault>) {
+        let before = self.state();
+        let why = fault.map(|fault| fault.to_string());
+        match (state, &why) {
+            (HealthState::Down, Some(why)) => {
+                let since = self.down.load().as_ref().map_or_else(clock::monotonic, |down| down.since);
+                self.down.store(Some(Arc::new(Down { since, why: why.clone() })));
+            }
+            _ => self.down.store(None),
+        }
+        self.state.store(state as u8, Ordering::Relaxed);
+        if state == before {
+            return;
+        }
+        match state {
+            HealthState::Unknown => {}
+            HealthState::Up => tracing::info!(upstream = &*self.name, "upstream is up"),
+            HealthState::Down => {
+                tracing::error!(upstream = &*self.name, why = why.unwrap_or_default(), "upstream is down");
+            }
+        }
     }
 }
+
+/// How results of checks become a state.
+#[derive(Debug, Default)]
+struct Streak {
+    state: Option<bool>,
+    failures: u32,
+}
+
+impl Streak {
+    /// Takes one result; the state after it.
+    fn step(&mut self, succeeded: bool) -> HealthState {
+        self.failures = if succeeded { 0 } else { self.failures.saturating_add(1) };
+        let up = match self.state {
+            None => succeeded,
+            Some(up) => succeeded || (up && self.failures < FAILURES_TO_FALL),
+        };
+        self.state = Some(up);
+        if up { HealthState::Up } else { HealthState::Down }
+    }
+
+    /// How long to wait before the next check.
+    fn pause(&self, interval: Duration) -> Duration {
+        if self.failures == 0 { interval } else { interval.min(SOON) }
+    }
+}
+
+const UP: u8 = HealthState::Up as u8;
+const DOWN: u8 = HealthState::Down as u8;
+/// Failures in a row that make it down.
+const FAILURES_TO_FALL: u32 = 2;
+/// Between checks that cannot wait.
+const SOON: Duration = Duration::from_secs(1);
+/// How often to connect where no check is configured.
+const CONNECT_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a check may take, whatever the interval.
+const LONGEST_CHECK: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -1,20 +1,47 @@
-//! Counters per worker, merged when read; the exposition.
+//! [`Metrics`]: counters per worker, merged when read; the exposition.
+//!
+//! A request touches only its worker's own counters. Merging, and everything that is a state and not a count (mode,
+//! generation, health, the depth of the audit queue), is done when somebody asks.
 
 use super::audit::AuditQueue;
-use crate::policy::decision::Decision;
+use super::names;
+use crate::clock;
 use crate::policy::enforcement::Enforcement;
-use crate::rules::classify::Class;
 use crate::upstream::health::UpstreamHealth;
-use std::sync::Arc;
+use arc_swap::ArcSwapOption;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+
+mod cells;
+mod drawn;
+mod exposition;
+mod services;
+mod text;
+mod worker;
+
+pub use text::plain_text;
+pub use worker::WorkerMetrics;
+
+use drawn::DrawnWindow;
+use services::Services;
 
 /// All counters: one shard per worker, merged when read.
 #[derive(Debug)]
-pub struct Metrics {}
-
-/// One worker's counters: relaxed atomics, in memory that no other worker writes.
-#[derive(Debug)]
-pub struct WorkerMetrics {}
+pub struct Metrics {
+    workers: Box<[Arc<WorkerMetrics>]>,
+    services: Arc<Services>,
+    epoch: Instant,
+    started_unix: u64,
+    in_force: ArcSwapOption<(Enforcement, u64)>,
+    reloads_ok: AtomicU64,
+    reloads_failed: AtomicU64,
+    last_reload_failed: AtomicU64,
+    last_reload_ok_unix: AtomicU64,
+    audit: Mutex<Option<AuditQueue>>,
+    upstreams: Mutex<Vec<Arc<UpstreamHealth>>>,
+    drawn: Mutex<DrawnWindow>,
+}
 
 /// Which upstream fault answered 502, 503 or 504; the code in `X-Countersign-Error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +61,16 @@ pub enum UpstreamFault {
 }
 
 impl UpstreamFault {
+    /// Every fault, in the order of its number.
+    pub const ALL: [UpstreamFault; 6] = [
+        UpstreamFault::Unreachable,
+        UpstreamFault::ConnectTimeout,
+        UpstreamFault::FirstByteTimeout,
+        UpstreamFault::Closed,
+        UpstreamFault::InvalidAnswer,
+        UpstreamFault::Busy,
+    ];
+
     /// The word in `X-Countersign-Error`, in bodies and in metrics.
     pub const fn code(self) -> &'static str {
         match self {
@@ -49,102 +86,69 @@ impl UpstreamFault {
 
 impl Metrics {
     /// All at zero. `services`: the ids that may become label values, see [`Metrics::set_services`].
-    pub fn new<'s>(_workers: usize, _services: impl IntoIterator<Item = &'s str>) -> Metrics {
-        unimplemented!()
+    pub fn new<'s>(workers: usize, services: impl IntoIterator<Item = &'s str>) -> Metrics {
+        let workers = workers.max(1);
+        let (epoch, started_unix) = (clock::monotonic(), clock::unix_seconds());
+        let all = Arc::new(Services::new(workers));
+        all.set(services);
+        Metrics {
+            workers: (0..workers).map(|index| Arc::new(WorkerMetrics::new(index, Arc::clone(&all), epoch))).collect(),
+            services: all,
+            epoch,
+            started_unix,
+            in_force: ArcSwapOption::empty(),
+            reloads_ok: AtomicU64::new(0),
+            reloads_failed: AtomicU64::new(0),
+            last_reload_failed: AtomicU64::new(0),
+            last_reload_ok_unix: AtomicU64::new(started_unix),
+            audit: Mutex::new(None),
+            upstreams: Mutex::default(),
+            drawn: Mutex::default(),
+        }
     }
 
     /// The shard of worker `index`.
-    pub fn worker(&self, _index: usize) -> Arc<WorkerMetrics> {
-        unimplemented!()
+    pub fn worker(&self, index: usize) -> Arc<WorkerMetrics> {
+        Arc::clone(&self.workers[index % self.workers.len()])
     }
 
     /// The ids that may become label values: those of `[services]` and of the key table. Called at start and whenever
     /// either changes. Series of ids that are gone keep their counts.
-    pub fn set_services<'s>(&self, _services: impl IntoIterator<Item = &'s str>) {
-        unimplemented!()
+    pub fn set_services<'s>(&self, services: impl IntoIterator<Item = &'s str>) {
+        self.services.set(services);
     }
 
     /// What is in force from now on.
-    pub fn set_in_force(&self, _enforcement: Enforcement, _generation: u64) {
-        unimplemented!()
+    pub fn set_in_force(&self, enforcement: Enforcement, generation: u64) {
+        self.in_force.store(Some(Arc::new((enforcement, generation))));
     }
 
     /// One attempt to reload; `unix_seconds` now.
-    pub fn reloaded(&self, _succeeded: bool, _unix_seconds: u64) {
-        unimplemented!()
+    pub fn reloaded(&self, succeeded: bool, unix_seconds: u64) {
+        if succeeded {
+            self.reloads_ok.fetch_add(1, Ordering::Relaxed);
+            self.last_reload_ok_unix.store(unix_seconds, Ordering::Relaxed);
+        } else {
+            self.reloads_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.last_reload_failed.store(u64::from(!succeeded), Ordering::Relaxed);
     }
 
     /// Shows this queue's counters.
-    pub fn watch_audit(&self, _queue: AuditQueue) {
-        unimplemented!()
+    pub fn watch_audit(&self, queue: AuditQueue) {
+        *self.audit.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
     }
 
     /// Shows these upstreams' health.
-    pub fn watch_upstreams(&self, _upstreams: Vec<Arc<UpstreamHealth>>) {
-        unimplemented!()
+    pub fn watch_upstreams(&self, upstreams: Vec<Arc<UpstreamHealth>>) {
+        *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = upstreams;
     }
 
-    /// The exposition in the OpenMetrics text format.
-    pub fn openmetrics(&self, _now: Instant) -> String {
-        unimplemented!()
+    /// The exposition in the OpenMetrics text format. `now`: for what is over a window.
+    pub fn openmetrics(&self, now: Instant) -> String {
+        exposition::openmetrics(self, now)
     }
 }
 
-impl WorkerMetrics {
-    /// One decision about a readable request. `claimed`: the well-formed id it claimed, if any. `auth_nanos`: what the
-    /// checks took (counted for service paths only). `now`: the monotonic time of the decision.
-    pub fn decided(&self, _decision: &Decision, _claimed: Option<&str>, _auth_nanos: u64, _now: Instant) {
-        unimplemented!()
-    }
-
-    /// One unreadable request; the fault's constant word.
-    pub fn malformed(&self, _fault: &'static str) {
-        unimplemented!()
-    }
-
-    /// One answer's head: its status and the time to it. `class` is absent for unreadable requests; `upstream_us` is
-    /// present when, and only when, the answer is the upstream's.
-    pub fn answered(&self, _class: Option<Class>, _status: u16, _own_us: u32, _upstream_us: Option<u32>) {
-        unimplemented!()
-    }
-
-    /// One answer of our own in the upstream's place.
-    pub fn upstream_fault(&self, _fault: UpstreamFault) {
-        unimplemented!()
-    }
-
-    /// One idempotent request sent again on a new connection.
-    pub fn upstream_retried(&self) {
-        unimplemented!()
-    }
-
-    /// One informational answer other than 100 and 101, dropped.
-    pub fn informational_dropped(&self) {
-        unimplemented!()
-    }
-
-    /// A downstream connection opened (+1) or ended (-1).
-    pub fn connections(&self, _change: i64) {
-        unimplemented!()
-    }
-
-    /// Something refused by a limit; which (`connections`, `connections_per_address`, `upstream_requests`, `head`, …).
-    pub fn limit_hit(&self, _limit: &'static str) {
-        unimplemented!()
-    }
-
-    /// A request went in flight upstream (+1) or ended (-1).
-    pub fn in_flight(&self, _change: i64) {
-        unimplemented!()
-    }
-
-    /// A tunnel (WebSocket or other upgrade) opened (+1) or ended (-1).
-    pub fn tunnels(&self, _change: i64) {
-        unimplemented!()
-    }
-
-    /// A timer cut a connection; which (`first_byte`, `head`, `body_idle`, `write_idle`, `tunnel_idle`).
-    pub fn timed_out(&self, _timer: &'static str) {
-        unimplemented!()
-    }
-}
+#[cfg(test)]
+mod tests;

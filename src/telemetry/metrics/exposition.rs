@@ -1,0 +1,293 @@
+//! What a scrape sees: every worker's counters added up, and the states.
+
+use super::cells::{Count, Histogram, HistogramSum, UpDown, Words};
+use super::names::{self, Family};
+use super::services::AttemptResult;
+use super::worker::{CLASSES, OUTCOMES, STATUS_CLASSES, WorkerMetrics};
+use super::{Metrics, UpstreamFault};
+use crate::policy::decision::Refusal;
+use crate::policy::enforcement::{Enforcement, Mode};
+use crate::upstream::health::HealthState;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Everything, as OpenMetrics text.
+pub(super) fn openmetrics(metrics: &Metrics, now: Instant) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape::of(metrics, now)));
+    let mut out = String::with_capacity(16 * 1024);
+    // writing to a string does not fail
+    let _ = text::encode(&mut out, &registry);
+    out
+}
+
+/// Families with their samples, read at one moment.
+#[derive(Debug, Default)]
+struct Scrape {
+    families: Vec<(Family, Samples)>,
+}
+
+/// Label names and values; few, so a vector.
+type Labels = Vec<(&'static str, String)>;
+
+#[derive(Debug)]
+enum Samples {
+    Counter(Vec<(Labels, u64)>),
+    Gauge(Vec<(Labels, f64)>),
+    Histogram(HistogramSum),
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for (family, samples) in &self.families {
+            match samples {
+                Samples::Counter(samples) => {
+                    let mut metric =
+                        encoder.encode_descriptor(family.name, family.help, None, MetricType::Counter)?;
+                    for (labels, value) in samples {
+                        match labels.as_slice() {
+                            [] => metric.encode_counter::<NoLabelSet, _, u64>(value, None)?,
+                            labels => {
+                                metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(value, None)?
+                            }
+                        }
+                    }
+                }
+                Samples::Gauge(samples) => {
+                    let mut metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Gauge)?;
+                    for (labels, value) in samples {
+                        match labels.as_slice() {
+                            [] => metric.encode_gauge(&Number(*value))?,
+                            labels => metric.encode_family(&labels)?.encode_gauge(&Number(*value))?,
+                        }
+                    }
+                }
+                Samples::Histogram(sum) => encoder
+                    .encode_descriptor(family.name, family.help, None, MetricType::Histogram)?
+                    .encode_histogram::<NoLabelSet>(sum.seconds(), sum.count(), &sum.buckets, None)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A gauge that is written without a fraction when it has none.
+struct Number(f64);
+
+impl EncodeGaugeValue for Number {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::GaugeValueEncoder<'_>) -> Result<(), fmt::Error> {
+        if self.0.fract() == 0.0 && self.0.abs() < 1e15 {
+            (self.0 as i64).encode(encoder)
+        } else {
+            self.0.encode(encoder)
+        }
+    }
+}
+
+impl Scrape {
+    fn of(metrics: &Metrics, now: Instant) -> Scrape {
+        let mut scrape = Scrape::default();
+        scrape.services(metrics, now);
+        scrape.requests(metrics);
+        scrape.upstream(metrics);
+        scrape.connections(metrics);
+        scrape.audit(metrics);
+        scrape.configuration(metrics, now);
+        scrape.process(metrics);
+        scrape
+    }
+
+    fn services(&mut self, metrics: &Metrics, now: Instant) {
+        let mut attempts = Vec::new();
+        for (id, counts) in metrics.services.counts() {
+            for (result, count) in AttemptResult::ALL.into_iter().zip(counts) {
+                attempts.push((vec![("service_id", id.to_string()), ("result", result.code().to_owned())], count));
+            }
+        }
+        self.counter(names::ATTEMPTS, attempts);
+        self.histogram(names::AUTH_DURATION, metrics, |worker| &worker.auth);
+        let since = now.saturating_duration_since(metrics.epoch);
+        self.gauge(names::ACTIVE_SERVICES, metrics.services.active(since, ACTIVE_WINDOW) as f64);
+        // key files know no TTL; a source that does fills this family
+        self.families.push((names::KEY_TTL, Samples::Gauge(Vec::new())));
+    }
+
+    fn requests(&mut self, metrics: &Metrics) {
+        let mut requests = Vec::new();
+        for (class, name) in CLASSES.into_iter().enumerate() {
+            for (outcome, word) in OUTCOMES.into_iter().enumerate() {
+                let labels = vec![("class", name.to_owned()), ("outcome", word.code().to_owned())];
+                requests.push((labels, sum(metrics, |worker| &worker.requests[class][outcome])));
+            }
+        }
+        self.counter(names::REQUESTS, requests);
+        let mut refusals = Vec::new();
+        for (reason, word) in Refusal::ALL.into_iter().enumerate() {
+            for (carried_out, answer) in ["no", "yes"].into_iter().enumerate() {
+                let labels = vec![("reason", word.code().to_owned()), ("carried_out", answer.to_owned())];
+                refusals.push((labels, sum(metrics, |worker| &worker.refusals[reason][carried_out])));
+            }
+        }
+        self.counter(names::REFUSALS, refusals);
+        self.words(names::MALFORMED, "fault", metrics, |worker| &worker.malformed);
+        self.count(names::OVERRIDES, metrics, |worker| &worker.overrides);
+        self.count(names::WRONG_OVERRIDES, metrics, |worker| &worker.wrong_overrides);
+        self.count(names::REPLAYED, metrics, |worker| &worker.replayed);
+        self.histogram(names::REQUEST_DURATION, metrics, |worker| &worker.request);
+        self.histogram(names::OWN_DURATION, metrics, |worker| &worker.own);
+        let mut own = Vec::new();
+        for place in 0..=names::OWN_STATUSES.len() {
+            let status = names::OWN_STATUSES.get(place).map_or("other".to_owned(), u16::to_string);
+            own.push((vec![("status", status)], sum(metrics, |worker| &worker.own_answers[place])));
+        }
+        self.counter(names::OWN_ANSWERS, own);
+    }
+
+    fn upstream(&mut self, metrics: &Metrics) {
+        let mut answers = Vec::new();
+        for (class, name) in CLASSES.into_iter().enumerate() {
+            for (hundreds, word) in STATUS_CLASSES.into_iter().enumerate() {
+                let labels = vec![("class", name.to_owned()), ("status_class", word.to_owned())];
+                answers.push((labels, sum(metrics, |worker| &worker.upstream_answers[class][hundreds])));
+            }
+        }
+        self.counter(names::UPSTREAM_ANSWERS, answers);
+        self.count(names::EXEMPT_UNAUTHORIZED, metrics, |worker| &worker.exempt_unauthorized);
+        self.histogram(names::UPSTREAM_DURATION, metrics, |worker| &worker.upstream);
+        let faults = UpstreamFault::ALL.into_iter().map(|fault| {
+            (vec![("code", fault.code().to_owned())], sum(metrics, |worker| &worker.faults[fault as usize]))
+        });
+        self.counter(names::UPSTREAM_FAULTS, faults.collect());
+        self.count(names::UPSTREAM_RETRIES, metrics, |worker| &worker.retries);
+        self.count(names::INFORMATIONAL_DROPPED, metrics, |worker| &worker.informational_dropped);
+        let upstreams = metrics.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut up = BTreeMap::new();
+        for upstream in upstreams.iter() {
+            let value = match upstream.state() {
+                HealthState::Unknown => continue,
+                HealthState::Up => 1.0,
+                HealthState::Down => 0.0,
+            };
+            up.insert(upstream.name().to_owned(), value);
+        }
+        let up = up.into_iter().map(|(name, value)| (vec![("upstream", name)], value));
+        self.families.push((names::UPSTREAM_UP, Samples::Gauge(up.collect())));
+    }
+
+    fn connections(&mut self, metrics: &Metrics) {
+        let mut both = |open: Family, opened: Option<Family>, of: fn(&WorkerMetrics) -> &UpDown| {
+            let came: u64 = metrics.workers.iter().map(|worker| of(worker).came()).sum();
+            let went: u64 = metrics.workers.iter().map(|worker| of(worker).went()).sum();
+            self.gauge(open, came.saturating_sub(went) as f64);
+            if let Some(opened) = opened {
+                self.counter(opened, vec![(Vec::new(), came)]);
+            }
+        };
+        both(names::CONNECTIONS, Some(names::CONNECTIONS_OPENED), |worker| &worker.connections);
+        both(names::IN_FLIGHT, None, |worker| &worker.in_flight);
+        both(names::TUNNELS, Some(names::TUNNELS_OPENED), |worker| &worker.tunnels);
+        self.words(names::LIMITS_HIT, "limit", metrics, |worker| &worker.limits);
+        self.words(names::TIMEOUTS, "timer", metrics, |worker| &worker.timeouts);
+    }
+
+    fn audit(&mut self, metrics: &Metrics) {
+        let audit = metrics.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = audit.as_ref().map(|queue| queue.counts()).unwrap_or_default();
+        for (family, count) in [
+            (names::AUDIT_WRITTEN, counts.written),
+            (names::AUDIT_DROPPED, counts.dropped),
+            (names::AUDIT_LOST, counts.lost),
+            (names::AUDIT_ERRORS, counts.write_errors),
+        ] {
+            self.counter(family, vec![(Vec::new(), count)]);
+        }
+        self.gauge(names::AUDIT_QUEUED, counts.queued as f64);
+    }
+
+    fn configuration(&mut self, metrics: &Metrics, now: Instant) {
+        let (ok, failed) =
+            (metrics.reloads_ok.load(Ordering::Relaxed), metrics.reloads_failed.load(Ordering::Relaxed));
+        let results = [("ok", ok), ("failed", failed)];
+        let reloads = results.map(|(result, count)| (vec![("result", result.to_owned())], count));
+        self.counter(names::RELOADS, reloads.into());
+        self.gauge(names::RELOAD_OK, f64::from(u8::from(metrics.last_reload_failed.load(Ordering::Relaxed) == 0)));
+        self.gauge(names::RELOAD_TIME, metrics.last_reload_ok_unix.load(Ordering::Relaxed) as f64);
+        let (drawn_in, drawn_out) =
+            (sum(metrics, |worker| &worker.drawn_in), sum(metrics, |worker| &worker.drawn_out));
+        if let Some(in_force) = metrics.in_force.load().as_deref() {
+            self.enforcement(in_force);
+        }
+        let share = metrics.drawn.lock().unwrap_or_else(PoisonError::into_inner).read(now, drawn_in, drawn_out);
+        self.families
+            .push((names::ACTUAL, Samples::Gauge(share.map(|share| (Vec::new(), share)).into_iter().collect())));
+        let drawn = [("in", drawn_in), ("out", drawn_out)];
+        self.counter(names::DRAWN, drawn.map(|(drawn, count)| (vec![("drawn", drawn.to_owned())], count)).into());
+    }
+
+    fn enforcement(&mut self, (enforcement, generation): &(Enforcement, u64)) {
+        self.gauge(names::GENERATION, *generation as f64);
+        let modes = [Mode::Log, Mode::Enforce]
+            .map(|mode| (vec![("mode", mode.code().to_owned())], f64::from(u8::from(mode == enforcement.mode))));
+        self.families.push((names::MODE, Samples::Gauge(modes.into())));
+        let target = match enforcement.mode {
+            Mode::Log => 0,
+            Mode::Enforce => enforcement.percentage.value(),
+        };
+        self.gauge(names::TARGET, target.into());
+    }
+
+    fn process(&mut self, metrics: &Metrics) {
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        self.families.push((names::BUILD_INFO, Samples::Gauge(vec![(version, 1.0)])));
+        self.gauge(names::START_TIME, metrics.started_unix as f64);
+    }
+
+    fn counter(&mut self, family: Family, samples: Vec<(Labels, u64)>) {
+        self.families.push((family, Samples::Counter(samples)));
+    }
+
+    fn gauge(&mut self, family: Family, value: f64) {
+        self.families.push((family, Samples::Gauge(vec![(Vec::new(), value)])));
+    }
+
+    fn count(&mut self, family: Family, metrics: &Metrics, of: impl Fn(&WorkerMetrics) -> &Count) {
+        self.counter(family, vec![(Vec::new(), sum(metrics, of))]);
+    }
+
+    fn words(
+        &mut self,
+        family: Family,
+        label: &'static str,
+        metrics: &Metrics,
+        of: impl Fn(&WorkerMetrics) -> &Words,
+    ) {
+        let mut counts = BTreeMap::new();
+        for worker in &metrics.workers {
+            of(worker).add_to(&mut counts);
+        }
+        let samples = counts.into_iter().map(|(word, count)| (vec![(label, word.to_owned())], count));
+        self.counter(family, samples.collect());
+    }
+
+    fn histogram(&mut self, family: Family, metrics: &Metrics, of: impl Fn(&WorkerMetrics) -> &Histogram) {
+        let mut sum = HistogramSum::default();
+        for worker in &metrics.workers {
+            of(worker).add_to(&mut sum);
+        }
+        self.families.push((family, Samples::Histogram(sum)));
+    }
+}
+
+fn sum(metrics: &Metrics, of: impl Fn(&WorkerMetrics) -> &Count) -> u64 {
+    metrics.workers.iter().map(|worker| of(worker).value()).sum()
+}
+
+/// How long after its last success a service counts as active.
+const ACTIVE_WINDOW: Duration = Duration::from_secs(15 * 60);

@@ -1,0 +1,212 @@
+//! [`Services`]: the series of `service_auth_attempts_total`, one per configured id.
+//!
+//! Only ids of the table are ever label values. The table is replaced when configuration or keys change; the series of an
+//! id that is gone keep their counts and are shown on, because a counter must not vanish. Answers the attack of many
+//! random ids.
+
+use crate::telemetry::names::{NO_SERVICE, UNKNOWN_SERVICE};
+use arc_swap::ArcSwap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What came of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AttemptResult {
+    Success,
+    Failed,
+    Override,
+}
+
+impl AttemptResult {
+    pub(super) const ALL: [AttemptResult; 3] =
+        [AttemptResult::Success, AttemptResult::Failed, AttemptResult::Override];
+
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            AttemptResult::Success => "success",
+            AttemptResult::Failed => "failed",
+            AttemptResult::Override => "override",
+        }
+    }
+}
+
+/// All series, and which ids may have one.
+#[derive(Debug)]
+pub(super) struct Services {
+    table: ArcSwap<HashMap<Box<str>, Arc<Series>>>,
+    /// With those that are gone, `unknown` and `none`; the order they are shown in.
+    all: Mutex<BTreeMap<Box<str>, Arc<Series>>>,
+    unknown: Arc<Series>,
+    none: Arc<Series>,
+    workers: usize,
+}
+
+/// One service's counters, apart for each worker.
+#[derive(Debug)]
+struct Series {
+    shards: Box<[Shard]>,
+    /// Whole seconds from the start of the metrics to the last success, plus one; 0: never.
+    last_success: AtomicU64,
+}
+
+/// On a cache line of its own, so that workers do not take it from each other.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shard([AtomicU64; 3]);
+
+impl Services {
+    /// No ids yet.
+    pub(super) fn new(workers: usize) -> Services {
+        let (unknown, none) = (Arc::new(Series::new(workers)), Arc::new(Series::new(workers)));
+        let all = [(UNKNOWN_SERVICE.into(), Arc::clone(&unknown)), (NO_SERVICE.into(), Arc::clone(&none))];
+        Services { table: ArcSwap::default(), all: Mutex::new(all.into()), unknown, none, workers }
+    }
+
+    /// These ids, and no others, from now on.
+    pub(super) fn set<'s>(&self, ids: impl IntoIterator<Item = &'s str>) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = ids
+            .into_iter()
+            .map(|id| {
+                let series = all.entry(id.into()).or_insert_with(|| Arc::new(Series::new(self.workers)));
+                (id.into(), Arc::clone(series))
+            })
+            .collect();
+        self.table.store(Arc::new(table));
+    }
+
+    /// Counts an attempt. `id`: proved or claimed; `anonymous`: nothing was presented.
+    pub(super) fn count(
+        &self,
+        worker: usize,
+        id: Option<&str>,
+        anonymous: bool,
+        result: AttemptResult,
+        since: Duration,
+    ) {
+        let table = self.table.load();
+        let series = match id {
+            Some(id) => table.get(id).unwrap_or(&self.unknown),
+            None if anonymous => &self.none,
+            None => &self.unknown,
+        };
+        series.shards[worker].0[result as usize].fetch_add(1, Ordering::Relaxed);
+        if result == AttemptResult::Success {
+            let seconds = since.as_secs() + 1;
+            // read first: all workers share this line, and it changes once a second at most
+            if series.last_success.load(Ordering::Relaxed) < seconds {
+                series.last_success.fetch_max(seconds, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Every id with its counts by result.
+    pub(super) fn counts(&self) -> Vec<(Box<str>, [u64; 3])> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(id, series)| (id.clone(), series.counts())).collect()
+    }
+
+    /// How many ids had a success within the window before `since`.
+    pub(super) fn active(&self, since: Duration, window: Duration) -> usize {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = (since.as_secs() + 1).saturating_sub(window.as_secs());
+        all.values()
+            .filter(|series| !Arc::ptr_eq(series, &self.unknown) && !Arc::ptr_eq(series, &self.none))
+            .map(|series| series.last_success.load(Ordering::Relaxed))
+            .filter(|last| *last > 0 && *last >= oldest)
+            .count()
+    }
+}
+
+impl Series {
+    fn new(workers: usize) -> Series {
+        Series { shards: (0..workers).map(|_| Shard::default()).collect(), last_success: AtomicU64::new(0) }
+    }
+
+    fn counts(&self) -> [u64; 3] {
+        let mut sum = [0; 3];
+        for shard in &self.shards {
+            for (sum, count) in sum.iter_mut().zip(&shard.0) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use AttemptResult::{Failed, Override, Success};
+
+    const START: Duration = Duration::ZERO;
+
+    fn counts(services: &Services) -> Vec<(String, [u64; 3])> {
+        services.counts().into_iter().map(|(id, counts)| (id.into(), counts)).collect()
+    }
+
+    #[test]
+    fn attempts_are_counted_by_configured_id_and_result_over_all_workers() {
+        let services = Services::new(2);
+        services.set(["a", "b"]);
+        services.count(0, Some("a"), false, Success, START);
+        services.count(1, Some("a"), false, Success, START);
+        services.count(1, Some("a"), false, Failed, START);
+        services.count(0, Some("b"), false, Override, START);
+        services.count(0, Some("stranger"), false, Failed, START);
+        services.count(0, None, true, Failed, START);
+        services.count(0, None, false, Failed, START);
+        let expected = [("a", [2, 1, 0]), ("b", [0, 0, 1]), ("none", [0, 1, 0]), ("unknown", [0, 2, 0])];
+        assert_eq!(counts(&services), expected.map(|(id, counts)| (id.to_owned(), counts)));
+    }
+
+    #[test]
+    fn strangers_make_no_series() {
+        let services = Services::new(1);
+        services.set(["a"]);
+        for n in 0..50_000 {
+            services.count(0, Some(&format!("id-{n}")), false, Failed, START);
+        }
+        assert_eq!(counts(&services).len(), 3);
+        assert_eq!(counts(&services)[2], ("unknown".to_owned(), [0, 50_000, 0]));
+    }
+
+    #[test]
+    fn a_service_that_is_gone_keeps_its_counts_and_gets_no_more() {
+        let services = Services::new(1);
+        services.set(["a", "b"]);
+        services.count(0, Some("a"), false, Success, START);
+        services.set(["b"]);
+        services.count(0, Some("a"), false, Failed, START);
+        assert_eq!(counts(&services)[0], ("a".to_owned(), [1, 0, 0]));
+        services.set(["a", "b"]);
+        services.count(0, Some("a"), false, Success, START);
+        assert_eq!(counts(&services)[0], ("a".to_owned(), [2, 0, 0]), "and goes on when it is back");
+    }
+
+    #[test]
+    fn active_is_who_authenticated_within_the_window() {
+        let services = Services::new(1);
+        let (window, minutes) = (Duration::from_secs(900), |n: u64| Duration::from_secs(n * 60));
+        services.set(["a", "b", "c"]);
+        assert_eq!(services.active(minutes(0), window), 0);
+        services.count(0, Some("a"), false, Success, minutes(0));
+        services.count(0, Some("b"), false, Success, minutes(5));
+        services.count(0, Some("c"), false, Failed, minutes(5));
+        services.count(0, Some("x"), false, Success, minutes(5));
+        assert_eq!(services.active(minutes(6), window), 2);
+        assert_eq!(services.active(minutes(16), window), 1);
+        assert_eq!(services.active(minutes(21), window), 0);
+    }
+
+    #[test]
+    fn a_service_called_like_a_word_of_ours_shares_its_series() {
+        let services = Services::new(1);
+        services.set(["unknown"]);
+        services.count(0, Some("unknown"), false, Success, START);
+        services.count(0, Some("stranger"), false, Failed, START);
+        assert_eq!(counts(&services), [("none".to_owned(), [0; 3]), ("unknown".to_owned(), [1, 1, 0])]);
+    }
+}
