@@ -23,6 +23,8 @@ pub(super) struct Evidence<'e> {
     pub(super) client: &'e str,
     pub(super) claimed: Option<&'e str>,
     pub(super) slot: Option<AuditSlot>,
+    /// Has the outcome been counted?
+    pub(super) counted: bool,
     /// Wall clock of the decision.
     pub(super) unix_micros: u64,
     /// When the head was whole.
@@ -71,11 +73,14 @@ impl Evidence<'_> {
         if let Some(status) = status {
             self.worker.metrics.answered(self.class(), status, own_us, upstream);
         }
-        let Some(slot) = self.slot.take() else { return };
         let (outcome, reason) = match (self.fault, self.decision) {
             (Some(_), _) | (None, None) => (Outcome::Refuse, Some(Refusal::MalformedRequest)),
             (None, Some(decision)) => (decision.outcome, decision.reason),
         };
+        if !std::mem::replace(&mut self.counted, true) {
+            self.worker.metrics.recorded(self.class(), outcome, reason);
+        }
+        let Some(slot) = self.slot.take() else { return };
         let config = &self.snapshot.config;
         let rule = self.decision.and_then(|decision| decision.classification.rules().first());
         let in_force = self.snapshot.enforcement;
@@ -112,7 +117,7 @@ impl Evidence<'_> {
 impl Drop for Evidence<'_> {
     /// A request whose client went before its answer is recorded all the same.
     fn drop(&mut self) {
-        if self.slot.is_some() {
+        if self.slot.is_some() || !self.counted {
             self.record(None);
         }
     }

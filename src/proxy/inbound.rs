@@ -65,6 +65,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         client: &address_text,
         claimed,
         slot: slot.unwrap_or_default(),
+        counted: false,
         unix_micros,
         received,
         before: Duration::ZERO,
@@ -82,7 +83,12 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     let own = match (judged.outcome, judged.reason) {
         (Outcome::Refuse, Some(refusal)) => Some(respond::to_refusal(&judged, refusal)),
         (Outcome::Refuse, None) => Some(respond::of_refusal(Refusal::InvalidSignature)),
-        _ if unrecordable => Some(respond::of_refusal(Refusal::AuditUnavailable)),
+        _ if unrecordable => {
+            let class = judged.classification.class();
+            worker.metrics.recorded(Some(class), Outcome::Refuse, Some(Refusal::AuditUnavailable));
+            evidence.counted = true;
+            Some(respond::of_refusal(Refusal::AuditUnavailable))
+        }
         (Outcome::Allow | Outcome::Authenticated | Outcome::Override | Outcome::WouldRefuse, _) => None,
     };
     if let Some(own) = own {
@@ -116,6 +122,7 @@ pub(super) async fn refuse_malformed(client: &mut Client, worker: &Worker, fault
         client: &address,
         claimed: None,
         slot: take_slot(worker),
+        counted: false,
         unix_micros: clock::unix_micros(),
         received,
         before: Duration::ZERO,
