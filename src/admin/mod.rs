@@ -1,12 +1,25 @@
-//! The read-only listener: `/metrics`, `/healthz`, `/livez`, `/readyz`.
+//! The read-only listener: what runs here, for scrapers, probes and people.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/metrics` | the counters, OpenMetrics or the older text format |
+//! | `/healthz`, `/livez` | 200 as long as the process answers; asks nothing else |
+//! | `/readyz` | 200 if traffic may be sent here, else 503; JSON with the reasons |
+//! | `/` | this list |
+//!
+//! It changes nothing, shows no secret, and is not for web pages: see [`gate`] for what is refused. hyper serves here (and
+//! only here), because nothing is forwarded: what it hides from a service can do no harm.
 
 use crate::telemetry::metrics::Metrics;
-use std::future::Future;
 use std::sync::Arc;
 
+mod answer;
+pub mod gate;
 pub mod readiness;
+mod serve;
 
 pub use readiness::Readiness;
+pub use serve::serve;
 
 /// What the listener shows.
 pub struct AdminState {
@@ -16,9 +29,4 @@ pub struct AdminState {
     pub readiness: Arc<Readiness>,
     /// `[admin].allowed_hosts`: `Host` values accepted beyond loopback names; replaced at reload.
     pub allowed_hosts: arc_swap::ArcSwap<Vec<String>>,
-}
-
-/// Serves until `shutdown` resolves, then lets answers in flight finish for a moment.
-pub async fn serve(_listener: tokio::net::TcpListener, _state: Arc<AdminState>, _shutdown: impl Future<Output = ()>) {
-    unimplemented!()
 }

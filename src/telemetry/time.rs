@@ -35,11 +35,6 @@ impl Rfc3339 {
     }
 }
 
-/// One point in time as text.
-pub(crate) fn rfc3339(unix_micros: u64) -> String {
-    Rfc3339::default().print(unix_micros).to_owned()
-}
-
 /// The microseconds since the epoch of an RFC 3339 text; `None` when it is none or lies before the epoch.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<u64> {
     let timestamp: Timestamp = text.parse().ok()?;
@@ -99,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_time_beyond_all_calendars_is_still_a_line() {
-        assert_eq!(rfc3339(u64::MAX), "9999-12-30T22:00:00.999999Z");
+        assert_eq!(Rfc3339::default().print(u64::MAX), "9999-12-30T22:00:00.999999Z");
         assert_eq!(stamp(u64::MAX), "99991230T220000Z");
     }
 

@@ -136,6 +136,12 @@ impl UpstreamHealth {
         }
     }
 
+    /// Takes on a state without a check.
+    #[cfg(test)]
+    pub(crate) fn pretend(&self, state: HealthState) {
+        self.note(state, (state == HealthState::Down).then_some(ProbeFault::Malformed("refused")));
+    }
+
     fn note(&self, state: HealthState, fault: Option<ProbeFault>) {
         let before = self.state();
         let why = fault.map(|fault| fault.to_string());
