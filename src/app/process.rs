@@ -41,7 +41,7 @@ pub fn raise_descriptor_limit() -> Option<u64> {
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(place, message, "a panic: this is a fault of the program");
+        let what = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(place, what, "a panic: this is a fault of the program");
     }));
 }

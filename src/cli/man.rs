@@ -111,3 +111,32 @@ fn notes_section(text: &str) -> String {
 fn failed(path: &Path, error: &io::Error) -> CliError {
     CliError::Failed(format!("cannot write {}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_page_for_every_verb_and_it_keeps_its_commands_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let args = Args { out: Some(directory.path().to_owned()) };
+        let mut command = Cli::command();
+        command.build();
+        let mut written = Vec::new();
+        write_all(&command, args.out.as_deref().unwrap(), &mut written).unwrap();
+        for name in ["countersign", "countersign-run", "countersign-explain", "countersign-keys-generate"] {
+            assert!(written.iter().any(|path| path.ends_with(&format!("/{name}.1"))), "{name}: {written:?}");
+        }
+        let page = std::fs::read_to_string(directory.path().join("countersign-run.1")).unwrap();
+        assert!(page.contains(".nf\n\\&  From a file:\n\\&    countersign run \\-\\-config"), "{page}");
+    }
+
+    #[test]
+    fn no_line_of_a_page_can_be_a_request_to_troff() {
+        let section = notes_section(".so /etc/passwd\n\n  'x' and \\fB");
+        for line in section.lines().filter(|line| line.starts_with('.')) {
+            assert!([".SH NOTES", ".PP", ".nf", ".fi"].contains(&line), "{line}");
+        }
+        assert!(section.contains("\\&.so") && section.contains("\\efB"), "{section}");
+    }
+}
