@@ -64,8 +64,8 @@ pub fn log_start(snapshot: &Snapshot, descriptors: Option<u64>) {
         }
     }
     if let Some(descriptors) = descriptors {
-        // Each connection may need one upstream; some are for files, workers, the log.
-        let needed = config.limits.connections as u64 * 2 + 64;
+        // One per connection, one upstream for each request in flight; some are for files, workers, the log.
+        let needed = (config.limits.connections + config.limits.upstream_requests) as u64 + 128;
         if descriptors < needed {
             tracing::warn!(
                 descriptors,

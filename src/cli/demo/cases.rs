@@ -14,6 +14,9 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(5);
 /// The contract's failure limit.
 const FAILURES: usize = 10;
 
+/// Signed once here: a second signature of one path in one second would count as replayed.
+const HEARTBEAT: &str = "/api/npu/heartbeat";
+
 pub(super) const RESULTS: &str = "/api/npu/results/42";
 
 /// One request.
@@ -136,8 +139,9 @@ impl Player<'_> {
 
     async fn limits_and_modes(&mut self) -> io::Result<()> {
         self.failure_limit(&post("11th failure in 5 minutes", "", refused(429, "rate_limited"))).await?;
-        let signature = self.stage.sign("npu-worker", RESULTS, 1);
-        self.case_from_same_address(&post("signed, same address", &signature, AS_NPU)).await?;
+        let signed = self.stage.sign("npu-worker", HEARTBEAT, 0);
+        let case = Case { target: HEARTBEAT, ..post("signed, same address", &signed, AS_NPU) };
+        self.case_from_same_address(&case).await?;
 
         let not_activated = would_be_refused("missing_signature");
         self.case(&get("a group still at 0 %", "/api/ai-stack/status", not_activated)).await?;
