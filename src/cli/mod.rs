@@ -16,6 +16,7 @@ pub mod check;
 pub mod completions;
 pub mod demo;
 pub mod explain;
+mod key_source;
 pub mod keys;
 pub mod man;
 pub mod output;

@@ -168,7 +168,7 @@ fn clamped(count: usize) -> u32 {
 }
 
 /// Who this VM is. A sidecar that only guards needs no identity: a key without an id is then no error.
-fn service(
+pub(super) fn service(
     id: Option<Setting<ServiceId>>,
     key: Option<Setting<OwnKey>>,
     problems: &Problems,

@@ -5,13 +5,13 @@
 //! 3. Build the checked configuration; note what several keys say together.
 //! 4. One error anywhere refuses the whole; warnings alone do not.
 
-use super::Config;
 use super::build::{self, Surroundings};
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 use super::env::{self, Environment};
 use super::file::FileConfig;
 use super::problems::Problems;
 use super::watched::Watched;
+use super::{Config, ServiceIdentity};
 use super::{flags, sources};
 use crate::keys::{self, KeyTable, dir::KeyPlace};
 use crate::signature::key::ServiceId;
@@ -73,6 +73,23 @@ pub fn load(
         }
         Some(_) | None => Err(Diagnostics::new(list, watched)),
     }
+}
+
+/// Who the environment says this service is, for commands that have no configuration and need nothing else.
+///
+/// # Errors
+/// Every problem of `SERVICE_ID`, `SERVICE_KEY` and `SERVICE_KEY_FILE`; what else the environment holds is not looked at.
+pub fn identity(environment: &Environment) -> Result<Option<ServiceIdentity>, Diagnostics> {
+    let problems = Problems::default();
+    let mut written = FileConfig::default();
+    let mut relevant = environment.clone();
+    relevant
+        .variables
+        .retain(|name, _| name == "HOME" || name.starts_with("SERVICE_ID") || name.starts_with("SERVICE_KEY"));
+    env::overlay(&relevant, &mut written, &problems);
+    let service = build::service(written.service_id, written.service_key, &problems);
+    let list = problems.into_list();
+    if list.is_empty() { Ok(service) } else { Err(Diagnostics::new(list, Watched::default())) }
 }
 
 /// Looks at a configuration for `check`: as [`load`], and what is wrong with its keys on this machine as warnings.

@@ -10,8 +10,9 @@
 use super::KeyTable;
 use super::key_file::{KeyFile, KeyFileFault, service_of};
 use super::secret_file::{SecretFileFault, SecretReader};
+use super::write::key_path;
 use crate::config::{Keys, OwnKey, ServiceIdentity};
-use crate::signature::key::{ServiceId, ServiceKey, ServiceKeys};
+use crate::signature::key::{ServiceId, ServiceKeys};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -86,8 +87,8 @@ pub fn load(keys: &Keys, service: Option<&ServiceIdentity>) -> Result<KeyTable, 
         && !table.contains_key(&service.id)
     {
         match own_key(keys, service) {
-            Ok(Some(key)) => {
-                table.insert(service.id.clone(), ServiceKeys::single(key));
+            Ok(Some(file)) => {
+                table.insert(service.id.clone(), ServiceKeys::single(file.key));
             }
             Ok(None) => {}
             // What the directory holds for this service has been reported already.
@@ -146,19 +147,18 @@ fn read_one(reader: &SecretReader, path: &Path) -> Result<(ServiceId, KeyFile), 
 ///
 /// # Errors
 /// When it cannot be read, may not be trusted, or is none.
-pub fn own_key(keys: &Keys, service: &ServiceIdentity) -> Result<Option<ServiceKey>, KeyProblem> {
+pub fn own_key(keys: &Keys, service: &ServiceIdentity) -> Result<Option<KeyFile>, KeyProblem> {
     let (path, named) = match &service.key {
         OwnKey::File(path) => (path.clone(), true),
-        OwnKey::Directory => (keys.dir.join(format!("{}.env", service.id)), false),
+        OwnKey::Directory => (key_path(&keys.dir, &service.id), false),
         OwnKey::Environment(text) => {
             let text: &Zeroizing<String> = text;
-            let fault =
-                |error| KeyProblem { place: KeyPlace::Environment, fault: KeyFileFault::NotAKey(error).into() };
-            return ServiceKey::from_text(text.trim_ascii()).map(Some).map_err(fault);
+            let fault = |fault: KeyFileFault| KeyProblem { place: KeyPlace::Environment, fault: fault.into() };
+            return KeyFile::of_key(text.trim_ascii()).map(Some).map_err(fault);
         }
     };
     match KeyFile::read(&SecretReader::of_process(), &path).and_then(|file| file.belongs_to(&service.id)) {
-        Ok(file) => Ok(Some(file.key)),
+        Ok(file) => Ok(Some(file)),
         Err(KeyFileFault::File(SecretFileFault::Missing)) if !named => Ok(None),
         Err(fault) => Err(KeyProblem { place: KeyPlace::Path(path), fault: fault.into() }),
     }

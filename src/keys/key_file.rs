@@ -75,8 +75,16 @@ impl KeyFile {
             Some(id) => Some(ServiceId::parse(id).ok_or(KeyFileFault::NotAnId)?),
         };
         let text = value("SERVICE_KEY")?.ok_or(KeyFileFault::NoKey)?;
+        Ok(KeyFile { id, ..KeyFile::of_key(text)? })
+    }
+
+    /// As if a file had held this key and nothing else.
+    ///
+    /// # Errors
+    /// When the text is no key.
+    pub fn of_key(text: &str) -> Result<KeyFile, KeyFileFault> {
         let key = ServiceKey::from_text(text)?;
-        Ok(KeyFile { id, text: Zeroizing::new(text.to_owned()), key })
+        Ok(KeyFile { id: None, text: Zeroizing::new(text.to_owned()), key })
     }
 
     /// Is this the file of that service? It is, unless it says otherwise.

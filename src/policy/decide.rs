@@ -32,9 +32,9 @@ use super::replay::ReplayTable;
 use crate::request::facts::RequestFacts;
 use crate::request::readings::Readings;
 use crate::rules::classify::{Class, Classification, RuleSet};
-use crate::signature::headers::{PresentedFault, PresentedSignature};
+use crate::signature::headers::PresentedSignature;
 use crate::signature::key::ServiceId;
-use crate::signature::verify::{KeyLookup, VerifyFailure, verify};
+use crate::signature::verify::{KeyLookup, verify};
 use std::time::{Duration, Instant};
 
 /// What one generation of the configuration holds ready for judging.
@@ -190,20 +190,9 @@ impl Check<'_, '_, '_> {
         lookup: impl FnOnce(&str) -> KeyLookup<'k>,
     ) -> Result<PresentedSignature<'_>, Refusal> {
         let Moment { unix_seconds: now, .. } = self.moment;
-        let presented = PresentedSignature::parse(&self.facts.claims).map_err(|fault| match fault {
-            PresentedFault::Missing => Refusal::MissingSignature,
-            PresentedFault::Malformed(_) => Refusal::MalformedSignature,
-        })?;
+        let presented = PresentedSignature::parse(&self.facts.claims)?;
         decision.skew_seconds = Some(presented.skew_seconds(now));
-        let service =
-            verify(&presented, self.facts, lookup, self.policy.window_seconds, now).map_err(
-                |failure| match failure {
-                    VerifyFailure::TimestampOutsideWindow { .. } => Refusal::TimestampOutsideWindow,
-                    VerifyFailure::UnknownService => Refusal::UnknownService,
-                    VerifyFailure::InvalidSignature => Refusal::InvalidSignature,
-                    VerifyFailure::KeysUnavailable => Refusal::KeysUnavailable,
-                },
-            )?;
+        let service = verify(&presented, self.facts, lookup, self.policy.window_seconds, now)?;
         let allowed = callers_allow(self.policy.rules, &decision.classification, service.id());
         decision.service = Some(service);
         if allowed { Ok(presented) } else { Err(Refusal::CallerNotAllowed) }

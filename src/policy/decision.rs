@@ -2,7 +2,8 @@
 
 use crate::rules::classify::Classification;
 use crate::rules::percentage::Percentage;
-use crate::signature::verify::AuthenticatedService;
+use crate::signature::headers::PresentedFault;
+use crate::signature::verify::{AuthenticatedService, VerifyFailure};
 use std::time::Duration;
 
 /// What came of one request.
@@ -45,6 +46,26 @@ pub enum Refusal {
     KeysUnavailable,
     /// The audit sink is full and the operator chose to block.
     AuditUnavailable,
+}
+
+impl From<PresentedFault> for Refusal {
+    fn from(fault: PresentedFault) -> Refusal {
+        match fault {
+            PresentedFault::Missing => Refusal::MissingSignature,
+            PresentedFault::Malformed(_) => Refusal::MalformedSignature,
+        }
+    }
+}
+
+impl From<VerifyFailure> for Refusal {
+    fn from(failure: VerifyFailure) -> Refusal {
+        match failure {
+            VerifyFailure::TimestampOutsideWindow { .. } => Refusal::TimestampOutsideWindow,
+            VerifyFailure::UnknownService => Refusal::UnknownService,
+            VerifyFailure::InvalidSignature => Refusal::InvalidSignature,
+            VerifyFailure::KeysUnavailable => Refusal::KeysUnavailable,
+        }
+    }
 }
 
 impl Outcome {

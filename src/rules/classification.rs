@@ -14,6 +14,17 @@ pub enum Class {
     Service,
 }
 
+impl Class {
+    /// The word in configuration, audit records and answers.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Class::Exempt => "exempt",
+            Class::Open => "open",
+            Class::Service => "service",
+        }
+    }
+}
+
 /// What the rules say of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Classification {

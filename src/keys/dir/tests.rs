@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::keys::write;
+use crate::signature::key::ServiceKey;
 use crate::signature::verify::KeyLookup;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -107,13 +108,13 @@ fn the_services_own_key_verifies_where_the_directory_has_none_for_it() {
         let service = ServiceIdentity { id: id("main-backend"), key: source };
         let table = load(&keys, Some(&service)).unwrap();
         assert_eq!(fingerprint(&table, "main-backend"), of("o"));
-        assert_eq!(own_key(&keys, &service).unwrap().unwrap().fingerprint().to_string(), of("o").unwrap());
+        assert_eq!(own_key(&keys, &service).unwrap().unwrap().key.fingerprint().to_string(), of("o").unwrap());
     }
     put(directory.path(), "main-backend.env", &format!("SERVICE_KEY={}", key("d")));
     let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::File(own) };
     assert_eq!(fingerprint(&load(&keys, Some(&service)).unwrap(), "main-backend"), of("d"));
     let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::Directory };
-    assert_eq!(own_key(&keys, &service).unwrap().unwrap().fingerprint().to_string(), of("d").unwrap());
+    assert_eq!(own_key(&keys, &service).unwrap().unwrap().key.fingerprint().to_string(), of("d").unwrap());
 }
 
 #[test]
