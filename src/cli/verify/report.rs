@@ -10,7 +10,7 @@ use crate::request::client::{ClientAddress, Peer};
 use crate::request::facts::{Claims, Presence, RequestFacts};
 use crate::signature::headers::PresentedSignature;
 use crate::signature::hmac_v1::{SignedPaths, signed_text};
-use crate::signature::key::{ServiceId, ServiceKeys};
+use crate::signature::key::{Fingerprint, ServiceId, ServiceKeys};
 use crate::signature::near_miss::{Attempt, KnownKey, NearMiss, near_miss};
 use crate::signature::verify::{AuthenticatedService, KeyLookup, VerifyFailure, verify};
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,6 +53,8 @@ pub(super) struct Report {
     pub(super) reason: Option<Refusal>,
     pub(super) claimed: Option<String>,
     pub(super) service: Option<AuthenticatedService>,
+    /// The claimed service's key.
+    pub(super) tried: Option<Fingerprint>,
     pub(super) skew_seconds: Option<i64>,
     pub(super) window: u64,
     /// What the claimed service's key should have been used on; one text, or two.
@@ -83,6 +85,7 @@ impl Report {
             reason: None,
             claimed: once(claims.service_id).map(str::to_owned),
             service: None,
+            tried: None,
             skew_seconds: None,
             window: question.window,
             signed_texts: Vec::new(),
@@ -129,8 +132,12 @@ impl Report {
         self.add("window", Some(in_time), words::window(skew, question.window));
         // A request from a log is always late: whether it was signed well is known all the same.
         let then = if in_time { found } else { at_its_time(&presented, facts, keys) };
-        match &keys.iter().find(|key| key.id.as_str() == presented.service_id) {
-            Some(key) => self.add("key", Some(true), words::key(&key.id, key.keys.current.fingerprint())),
+        match keys.iter().find(|key| key.id.as_str() == presented.service_id) {
+            Some(key) => {
+                let fingerprint = key.keys.current.fingerprint();
+                self.tried = Some(fingerprint);
+                self.add("key", Some(true), words::key(&key.id, fingerprint));
+            }
             None => self.add("key", Some(false), words::no_key(presented.service_id, keys.iter().map(|key| &key.id))),
         }
         match then {

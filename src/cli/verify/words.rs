@@ -139,7 +139,7 @@ impl Report {
             "reason": self.reason.filter(|_| !self.verified()).map(|reason| reason.code()),
             "service": self.service.as_ref().map(|service| service.id().as_str()),
             "claimed_service": self.claimed,
-            "key": self.service.as_ref().map(|service| service.key().to_string()),
+            "key": self.tried.map(|key| key.to_string()),
             "skew_seconds": self.skew_seconds,
             "window_seconds": self.window,
             "checks": checks.collect::<Vec<_>>(),
