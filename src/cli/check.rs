@@ -81,10 +81,10 @@ fn complain(problems: &Diagnostics, output: &Output) {
     let _ = writeln!(std::io::stderr().lock(), "{}\n\n{total}", problems.render(colour));
 }
 
-fn rule_counts(config: &Config) -> (usize, usize) {
-    let rules = config.rules.rules();
-    let service = rules.iter().filter(|rule| rule.access == Access::Service).count();
-    (service, rules.len() - service)
+/// Rules and their paths of one access.
+fn rule_counts(config: &Config, access: Access) -> (usize, usize) {
+    let of_access = || config.rules.rules().iter().filter(|rule| rule.access == access);
+    (of_access().count(), of_access().map(|rule| rule.patterns.len()).sum())
 }
 
 fn summary(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) -> String {
@@ -106,12 +106,16 @@ fn summary(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) 
     for inbound in &config.inbound {
         line("inbound", format!("{} -> http://{}", listen(&inbound.listen), inbound.upstream));
     }
-    let (service, exempt) = rule_counts(config);
+    let ((service, guarded), (exempt, free)) =
+        (rule_counts(config, Access::Service), rule_counts(config, Access::Exempt));
     let rest = match config.rules.default_access() {
         DefaultAccess::Open => "open",
         DefaultAccess::Service => "service",
     };
-    line("rules", format!("{service} service, {exempt} exempt; what no rule covers: {rest}"));
+    line(
+        "rules",
+        format!("{service} service ({guarded} paths), {exempt} exempt ({free} paths); what no rule covers: {rest}"),
+    );
     line(
         "services",
         match keys {
@@ -133,7 +137,10 @@ fn summary(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) 
 
 fn summary_json(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) -> serde_json::Value {
     let config = &loaded.config;
-    let (service, exempt) = rule_counts(config);
+    let counts = |access| {
+        let (rules, paths) = rule_counts(config, access);
+        json!({ "rules": rules, "paths": paths })
+    };
     let inbound: Vec<_> = config
         .inbound
         .iter()
@@ -145,7 +152,7 @@ fn summary_json(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environm
         "mode": match config.enforcement.mode { Mode::Log => "log", Mode::Enforce => "enforce" },
         "percentage": config.enforcement.percentage.value(),
         "inbound": inbound,
-        "rules": { "service": service, "exempt": exempt },
+        "rules": { "service": counts(Access::Service), "exempt": counts(Access::Exempt) },
         "default_access": match config.rules.default_access() {
             DefaultAccess::Open => "open",
             DefaultAccess::Service => "service",

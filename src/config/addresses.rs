@@ -50,10 +50,13 @@ pub(super) fn upstream(text: &str) -> Reading<Upstream> {
         return Err(Expected::new("`http://host:port`: an upstream over TLS is not built yet in this version"));
     }
     if !lower.starts_with("http://") {
-        let fixed = format!("http://{text}");
-        return Err(match upstream_authority(text) {
-            Some(_) if !text.contains("://") => expected().fix(format!("write \"{fixed}\"")),
-            _ => expected(),
+        let port = text.trim_start_matches(':');
+        return Err(if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) {
+            expected().fix(format!("write \"http://127.0.0.1:{port}\""))
+        } else if !text.contains("://") && upstream_authority(text).is_some() {
+            expected().fix(format!("write \"http://{text}\""))
+        } else {
+            expected()
         });
     }
     let authority = &text["http://".len()..];
@@ -151,3 +154,6 @@ pub(super) fn allowed_host(text: &str) -> Reading<String> {
 fn is_v6(text: &str) -> bool {
     text.parse::<std::net::Ipv6Addr>().is_ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,3 +130,6 @@ pub fn examine(
     loaded.warnings = loaded.warnings.and(more);
     Ok((loaded, table))
 }
+
+#[cfg(test)]
+mod tests;

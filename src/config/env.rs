@@ -240,3 +240,6 @@ fn unquoted(text: &str, quote: char, escapes: bool) -> Option<(String, &str)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

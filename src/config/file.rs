@@ -109,9 +109,11 @@ const FAILURE_ADDRESSES: RangeInclusive<u64> = 1..=10_000_000;
 /// Reads a whole file. `included`: only what an included file may hold.
 pub(super) fn read(reader: Reader<'_>, document: &Spanned<DeTable<'_>>, included: bool) -> FileConfig {
     let mut top = reader.document(document);
-    let mut file = FileConfig::default();
-    file.services = rules::services(&top.table("services"));
-    file.rules = rules::rules(&mut top);
+    let mut file = FileConfig {
+        services: rules::services(&top.table("services")),
+        rules: rules::rules(&mut top),
+        ..FileConfig::default()
+    };
     if included {
         top.finish_included();
         return file;

@@ -45,7 +45,7 @@ fn secrets(line: &str) -> Vec<Range<usize>> {
     // user:password@ of a URL.
     for (scheme, _) in line.match_indices("://") {
         let authority = scheme + 3;
-        let end = line[authority..].find(['/', '"', '\'', ' ', '\n']).map_or(line.len(), |end| authority + end);
+        let end = line[authority..].find(['"', '\'', ' ', '\n']).map_or(line.len(), |end| authority + end);
         if let Some(at) = line[authority..end].rfind('@') {
             found.push(authority..authority + at);
         }
@@ -64,3 +64,6 @@ fn secrets(line: &str) -> Vec<Range<usize>> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What has a load found so far? [`Problems`] collects, [`Setting`] remembers where a value was written, and the sentences
 //! that several readers use stand here once.
 
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Diagnostic, Place, Severity};
 use super::mask;
 use super::values::Expected;
 use std::cell::{Cell, RefCell};
@@ -42,7 +42,10 @@ impl Problems {
 
     pub(super) fn into_list(self) -> Vec<Diagnostic> {
         let mut list = self.list.into_inner();
-        list.retain(|problem| !(self.partial.get() && problem.is_absence));
+        let is_error = |problem: &Diagnostic| problem.severity == Severity::Error;
+        let refused = list.iter().any(is_error);
+        // Once something is wrong, what may be missing besides is a guess.
+        list.retain(|problem| !problem.is_absence || !(self.partial.get() || refused && !is_error(problem)));
         list
     }
 

@@ -108,7 +108,7 @@ fn keep_running(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     let mut upstream_edited = false;
     let mut places = Vec::with_capacity(running.inbound.len());
     for (index, old) in running.inbound.iter().enumerate() {
-        let new = counterpart(index, old, &loaded.inbound);
+        let new = counterpart(index, &running.inbound, &loaded.inbound);
         upstream_edited |= new.is_some_and(|new| new.upstream != old.upstream);
         places.push(new.map_or_else(|| Arc::clone(old), |new| in_place(old, new)));
     }
@@ -125,10 +125,19 @@ fn keep_running(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     edited
 }
 
-/// The same listener in the loaded configuration. Several may be equal (port 0): then the place tells.
-fn counterpart<'l>(index: usize, old: &Inbound, loaded: &'l [Arc<Inbound>]) -> Option<&'l Arc<Inbound>> {
-    let is_same = |new: &&Arc<Inbound>| new.listen == old.listen;
-    loaded.get(index).filter(is_same).or_else(|| loaded.iter().find(is_same))
+/// The same listener in the loaded configuration: at the same place, else wherever it moved to.
+fn counterpart<'l>(index: usize, running: &[Arc<Inbound>], loaded: &'l [Arc<Inbound>]) -> Option<&'l Arc<Inbound>> {
+    let listen = |inbound: Option<&Arc<Inbound>>| inbound.map(|inbound| inbound.listen.clone());
+    let wanted = listen(running.get(index));
+    if listen(loaded.get(index)) == wanted {
+        return loaded.get(index);
+    }
+    // One that stands in its own place is not another that moved (several may say port 0).
+    let moved = loaded
+        .iter()
+        .enumerate()
+        .find(|(place, new)| Some(new.listen.clone()) == wanted && listen(running.get(*place)) != wanted);
+    moved.map(|(_, new)| new)
 }
 
 /// A running listener with what may change of it.
@@ -142,3 +151,6 @@ fn in_place(old: &Inbound, new: &Inbound) -> Arc<Inbound> {
         first_byte: *first_byte,
     })
 }
+
+#[cfg(test)]
+mod tests;

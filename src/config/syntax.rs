@@ -157,3 +157,6 @@ fn in_words(file: &Arc<SourceFile>, error: &toml::de::Error) -> Diagnostic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Place, SourceFile};
 use super::problems::{Problems, Setting, not_built, quoted, wrong};
 use super::values::{Expected, Reading, nearest};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -76,10 +76,8 @@ impl<'w> Reader<'w> {
             };
             return Ok(PathBuf::from(home).join(rest));
         }
-        match self.file.path.parent() {
-            Some(base) => Ok(base.join(text)),
-            None => Ok(PathBuf::from(text)),
-        }
+        let base = self.file.path.parent().unwrap_or(Path::new(""));
+        Ok(without_dots(&base.join(text)))
     }
 }
 
@@ -339,6 +337,23 @@ impl<'w> Table<'w> {
         self.known.push(key);
         self.entries.and_then(|entries| entries.get(key))
     }
+}
+
+/// `/etc/x/../keys` as `/etc/keys`, for messages; not through a symlink, where it would be another place.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir
+                if matches!(plain.components().next_back(), Some(Component::Normal(_))) && !plain.is_symlink() =>
+            {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 /// Does the value come from a `[header]`, not from a value behind `=`?

@@ -216,3 +216,6 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+use super::*;
+
+#[test]
+fn nothing_that_looks_like_a_secret_is_shown() {
+    let key = "0123456789abcdef".repeat(4);
+    for (text, secret) in [
+        ("override_token = \"s3cret-s3cret\"".into(), "s3cret"),
+        ("override_token = s3cret".into(), "s3cret"),
+        ("override-token=\"s3cret # x\"".into(), "s3cret"),
+        ("\"token\" = \"s3cret\"".into(), "s3cret"),
+        ("redis_password = 's3cret'".into(), "s3cret"),
+        ("x = { Secret = \"s3cret\" }".into(), "s3cret"),
+        ("key = \"s3cret\" # in [service]".into(), "s3cret"),
+        ("redis = \"redis://:s3cret@10.0.0.1\"".into(), "s3cret"),
+        ("upstream = \"http://u:s3c/ret@h\"".into(), "u:s3c/ret@"),
+        (format!("key_file = \"{key}\""), key.as_str()),
+        (format!("# {key}"), key.as_str()),
+        ("token = \"sécret-é\"".into(), "é"),
+    ] {
+        let text: String = text;
+        let shown = masked(&text);
+        assert!(!shown.contains(secret), "{shown}");
+        assert_eq!(shown.len(), text.len(), "spans must stay: {shown}");
+    }
+}
+
+#[test]
+fn what_is_no_secret_stays_readable() {
+    for text in [
+        "override_token_file = \"/etc/countersign/override-token\"",
+        "key_file = \"/etc/countersign/keys/npu-worker.env\"",
+        "key = \"redis\"",
+        "[keys]\ndir = \"/etc/countersign/keys\"",
+        "mode = \"log\"\npercentage = 100\n",
+        "upstream = \"http://127.0.0.1:8000\"",
+        "",
+        "é = \"ü\"\n",
+    ] {
+        assert_eq!(masked(text), text);
+    }
+}
