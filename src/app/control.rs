@@ -88,9 +88,13 @@ impl App {
                     Order::Stop(signal) => break signal,
                     Order::Reload => self.reload("signal"),
                     Order::Reopen => {
-                        self.audit.reopen();
-                        tracing::info!("audit file opened anew");
-                        self.record(Event::Audit, "signal", "opened anew".to_owned(), Vec::new());
+                        match self.audit.reopen() {
+                            Ok(()) => {
+                                tracing::info!("audit file opened anew");
+                                self.record(Event::Audit, "signal", "opened anew".to_owned(), Vec::new());
+                            }
+                            Err(error) => tracing::error!(%error, "audit file cannot be opened anew, the old one stays"),
+                        }
                     }
                     Order::Rollback => tracing::warn!(
                         "signal USR2 asks for the emergency rollback, which is not built yet in this version: nothing \

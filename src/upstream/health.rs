@@ -1,7 +1,7 @@
 //! [`UpstreamHealth`]: does the upstream answer? Asked actively, noted passively.
 //!
 //! Without a configured `health` the question is whether it accepts a connection, every 5 s; with one, whether a GET gets
-//! the expected status and JSON members. The rules, in [`Streak`], which knows no clock:
+//! the expected status and JSON members. The rules, in `Streak`, which knows no clock:
 //!
 //! 1. The first check counts as it is.
 //! 2. Up becomes down after two failures in a row; the second check follows one second after the first, so that one lost

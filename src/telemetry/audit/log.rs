@@ -56,11 +56,15 @@ impl AuditLog {
     }
 
     /// Opens the file anew by its name (SIGUSR1, after an outside rotation). Nothing is lost: what could not be written
-    /// to the old one goes to the new one. Returns when it is done; a failure is logged and the old one kept.
-    pub fn reopen(&self) {
+    /// to the old one goes to the new one.
+    ///
+    /// # Errors
+    /// When it cannot be opened; the old one is written on.
+    pub fn reopen(&self) -> io::Result<()> {
         let (done, wait) = mpsc::channel();
         self.send(Command::Reopen(done));
-        let _ = wait.recv();
+        // no answer: the log is closed, and there is nothing to reopen
+        wait.recv().unwrap_or(Ok(()))
     }
 
     /// Takes other settings; another sink is opened first, and on failure all stays as it was.

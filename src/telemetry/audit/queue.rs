@@ -133,7 +133,7 @@ impl AuditQueue {
     }
 
     /// Records a change of state. Needs no slot: changes are rare and must not be lost to a flood of requests. Beyond
-    /// [`MAX_CHANGES`] that nobody wrote yet they are dropped and counted all the same.
+    /// some thousand that nobody wrote yet they are dropped and counted all the same.
     pub fn state_change(&self, change: StateChange) {
         // all of them in one buffer, so that they keep their order
         self.shards[0].put(|pending| {

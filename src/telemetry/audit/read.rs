@@ -7,7 +7,7 @@
 //!   a rotated file that is compressed or reduced meanwhile is looked for in its other forms. So no line is read twice,
 //!   and what was complete at the start is read.
 //! - A line that is none (torn by a crash, or by somebody's editor) is counted and passed over, as is one longer than
-//!   [`LONGEST_LINE`]. A compressed file that breaks off ends there, counted too.
+//!   4 MiB. A compressed file that breaks off ends there, counted too.
 //! - Unknown members and unknown words are tolerated: an older reader reads what a newer sidecar wrote.
 
 use super::files::{self, Form, Rotated};

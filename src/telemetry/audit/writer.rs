@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// What the handle asks of the thread.
 pub(super) enum Command {
     /// Open the file anew.
-    Reopen(mpsc::Sender<()>),
+    Reopen(mpsc::Sender<io::Result<()>>),
     /// Take other settings.
     Reconfigure(Box<Audit>, mpsc::Sender<io::Result<()>>),
     /// Write what there is until then, and end.
@@ -129,12 +129,9 @@ impl Writer {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Reopen(done) => {
-                    match self.sink.reopen(clock::unix_micros()) {
-                        Ok(()) => tracing::info!("audit file reopened"),
-                        Err(error) => tracing::error!(%error, "audit file cannot be reopened; the old one is kept"),
-                    }
+                    let reopened = self.sink.reopen(clock::unix_micros());
                     self.retry_now();
-                    let _ = done.send(());
+                    let _ = done.send(reopened);
                 }
                 Command::Reconfigure(config, done) => {
                     let _ = done.send(self.reconfigure(*config));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 const NOW: u64 = 1_763_812_800;
 const DAY: u64 = 86_400;
 const RETENTION: Retention = Retention { keep: 2, keep_service: Duration::from_secs(90 * DAY) };
-const GO: AtomicBool = AtomicBool::new(false);
+static GO: AtomicBool = AtomicBool::new(false);
 
 fn file(days_ago: u64, form: Form) -> Rotated {
     let id = RotationId { unix_seconds: NOW - days_ago * DAY, serial: 0 };

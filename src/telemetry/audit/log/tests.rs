@@ -173,7 +173,7 @@ fn reopening_loses_nothing() {
     log.queue().try_reserve().unwrap().fill(&samples::full());
     eventually("written", || records(&path).len() == 1);
     std::fs::rename(&path, &moved).unwrap();
-    log.reopen();
+    log.reopen().unwrap();
     log.queue().state_change(samples::change());
     assert_eq!(log.close(LONG), 0);
     assert_eq!((records(&moved).len(), records(&path).len()), (1, 1));
@@ -189,7 +189,7 @@ fn closing_twice_and_filling_after_the_end_are_harmless() {
     assert_eq!(log.close(LONG), 0);
     slot.fill(&samples::full());
     assert_eq!(log.close(LONG), 1, "it is counted");
-    log.reopen();
+    log.reopen().unwrap();
     log.reconfigure(&file(&path)).unwrap();
     assert!(records(&path).is_empty());
 }
