@@ -6,5 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test, loudly")]
 
 mod architecture;
+mod demo;
+mod lifecycle;
 #[allow(dead_code, reason = "each group of tests takes what it needs")]
 mod support;
+mod systemd_boot;
