@@ -19,17 +19,17 @@ pub(super) fn load(config: &Config) -> Result<KeyTable, StartError> {
 }
 
 /// With flags alone nobody has brought keys yet: the first start makes one, so that there is something to sign with.
-/// With a file that names a directory nothing is made: an empty one is then more likely a mistake.
-pub(super) fn make_first(config: &Config, source: &Source) -> Result<(), StartError> {
+/// With a file that names a directory nothing is made: an empty one is then more likely a mistake. Was one made?
+pub(super) fn make_first(config: &Config, source: &Source) -> Result<bool, StartError> {
     if source.file.is_some() {
-        return Ok(());
+        return Ok(false);
     }
     let directory = &config.keys.dir;
     let wanting = match dir::key_files(directory) {
         Ok(files) => files.is_empty(),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     };
-    let Some(id) = ServiceId::parse(FIRST_CALLER).filter(|_| wanting) else { return Ok(()) };
+    let Some(id) = ServiceId::parse(FIRST_CALLER).filter(|_| wanting) else { return Ok(false) };
     let written =
         write::generate(directory, &id, false).map_err(|fault| StartError::Keys(vec![fault.to_string()]))?;
     tracing::info!(
@@ -38,7 +38,7 @@ pub(super) fn make_first(config: &Config, source: &Source) -> Result<(), StartEr
         fingerprint = %written.fingerprint,
         "no keys yet: made one for a first caller"
     );
-    Ok(())
+    Ok(true)
 }
 
 /// What a reload changed: why, with the facts for the record. Fingerprints, never keys.

@@ -97,12 +97,15 @@ impl App {
     /// # Errors
     /// When the surroundings do not let it; nothing is left running then.
     pub async fn start(source: Source, loaded: Loaded, log: Option<LogHandle>) -> Result<App, StartError> {
-        let Loaded { config, watched, .. } = loaded;
+        let Loaded { config, mut watched, .. } = loaded;
         let part = |part| move |error| StartError::Part { part, error };
         let descriptors = process::raise_descriptor_limit();
         let state_dir = StateDir::hold(&config.state_dir)?;
         let salt = state_dir.salt()?;
-        keys::make_first(&config, &source)?;
+        if keys::make_first(&config, &source)? {
+            // What we wrote ourselves is no change to be told of.
+            watched.look_again();
+        }
         let table = keys::load(&config)?;
 
         let opened = listeners::open(&config.inbound, Inherited::from_environment());

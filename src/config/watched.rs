@@ -68,6 +68,11 @@ impl Watched {
         }
     }
 
+    /// Takes what everything holds now for what is to be read: when the start itself has written a file.
+    pub fn look_again(&mut self) {
+        self.seen = self.fingerprints();
+    }
+
     /// What everything held when it was added.
     pub(super) fn seen(&self) -> &Fingerprints {
         &self.seen
