@@ -8,6 +8,7 @@
 mod architecture;
 mod demo;
 mod lifecycle;
+mod framing;
 #[allow(dead_code, reason = "each group of tests takes what it needs")]
 mod support;
 mod systemd_boot;
