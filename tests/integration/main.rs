@@ -8,7 +8,15 @@
 mod architecture;
 mod demo;
 mod lifecycle;
+mod enumeration;
 mod framing;
+mod identity;
+mod mutation;
+mod override_;
+mod paths;
+mod rate_limit;
+mod refusals;
+mod sampling;
 #[allow(dead_code, reason = "each group of tests takes what it needs")]
 mod support;
 mod systemd_boot;

@@ -39,11 +39,13 @@ pub(crate) struct Buffered<R> {
     pub(crate) ahead: Vec<u8>,
     /// Every byte that came, in order.
     pub(crate) log: Vec<u8>,
+    /// Are chunk extensions passed over? What we send upstream must have none.
+    pub(crate) extensions: bool,
 }
 
 impl<R: Read> Buffered<R> {
     pub(crate) fn new(inner: R) -> Buffered<R> {
-        Buffered { inner, ahead: Vec::new(), log: Vec::new() }
+        Buffered { inner, ahead: Vec::new(), log: Vec::new(), extensions: false }
     }
 
     /// Reads more; `Ok(false)` at the end of the stream.
@@ -131,7 +133,11 @@ impl<R: Read> Buffered<R> {
 
     fn chunks(&mut self, body: &mut Body) -> io::Result<()> {
         loop {
-            let line = self.line()?;
+            let mut line = self.line()?;
+            if let (true, Some(extension)) = (self.extensions, line.find(';')) {
+                line.truncate(extension);
+                line.truncate(line.trim_end_matches([' ', '\t']).len());
+            }
             if line.is_empty() || line.len() > 8 || !line.bytes().all(|b| b.is_ascii_hexdigit()) {
                 return Err(bad(format!("a chunk size {line:?}")));
             }

@@ -2,8 +2,9 @@
 
 use super::DEADLINE;
 use super::message::{Body, Buffered, Fields, Text, bad, ended, split_head};
+use socket2::{Domain, Socket, Type};
 use std::io::{self, ErrorKind, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// One answer.
@@ -63,6 +64,19 @@ impl Client {
         stream.set_read_timeout(Some(DEADLINE)).ok()?;
         stream.set_write_timeout(Some(DEADLINE)).ok()?;
         Some(Client { stream: Buffered::new(stream) })
+    }
+
+    /// Connects from another address of this machine (all of 127.0.0.0/8 is).
+    #[track_caller]
+    pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+        socket.connect_timeout(&address.into(), DEADLINE).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Client { stream: Buffered::new(stream) }
     }
 
     /// Sends bytes. That the other side has already hung up shows when reading, not here.
@@ -150,6 +164,20 @@ pub(crate) fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> Answer
     client.send(request.as_ref());
     let method = if request.as_ref().starts_with(b"HEAD ") { "HEAD" } else { "GET" };
     client.answer_to(method)
+}
+
+/// GET with these further header lines, each with its CRLF.
+#[track_caller]
+pub(crate) fn get_with(address: SocketAddr, target: &str, lines: &str) -> Answer {
+    exchange(address, format!("GET {target} HTTP/1.1\r\nHost: backend.test\r\n{lines}\r\n"))
+}
+
+/// GET from another address of this machine.
+#[track_caller]
+pub(crate) fn get_from(source: Ipv4Addr, address: SocketAddr, target: &str, lines: &str) -> Answer {
+    let mut client = Client::connect_from(source, address);
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: backend.test\r\n{lines}\r\n"));
+    client.answer()
 }
 
 /// GET without anything else.

@@ -1,0 +1,217 @@
+//! Mutated requests: whatever bytes come, the upstream sees at most the requests that a strict reader sees in them, in
+//! order, with the same target and the same body; never two for one, never another path.
+
+use super::support::message::{Body, Buffered, Fields, find, split_head};
+use super::support::random::Random;
+use super::support::raw::Client;
+use super::support::recorder::{Recorded, Recorder};
+use super::support::sidecar::Builder;
+use super::support::{count, eventually};
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+/// What the strict reader of the tests finds in the bytes of one connection.
+#[derive(Debug)]
+struct Expected {
+    method: String,
+    target: String,
+    body: Body,
+}
+
+/// Reads as the contract says; ends at the first fault.
+fn strict(bytes: &[u8]) -> Vec<Expected> {
+    let mut stream = Buffered::new(Cursor::new(bytes.to_vec()));
+    let mut found = Vec::new();
+    while let Some((method, target, fields)) = strict_head(&mut stream) {
+        let encodings = fields.all("transfer-encoding");
+        let lengths = fields.all("content-length");
+        let body = match (encodings.as_slice(), lengths.as_slice()) {
+            ([], []) => Ok(Body { complete: true, ..Body::default() }),
+            ([], [length]) if length.bytes().all(|b| b.is_ascii_digit()) => match length.parse() {
+                Ok(length) => stream.sized(length),
+                Err(_) => break,
+            },
+            ([encoding], []) if encoding.eq_ignore_ascii_case("chunked") => {
+                stream.extensions = true;
+                stream.chunked()
+            }
+            _ => break,
+        };
+        // A body with a fault in it may begin upstream, and never end.
+        let body = body.unwrap_or_default();
+        let goes_on = body.complete;
+        found.push(Expected { method, target, body });
+        if !goes_on {
+            break;
+        }
+    }
+    found
+}
+
+fn strict_head(stream: &mut Buffered<Cursor<Vec<u8>>>) -> Option<(String, String, Fields)> {
+    let head = stream.head().ok()??;
+    let (line, fields) = split_head(&head).ok()?;
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, target) = (words.next()?, words.next()?);
+    let version = words.next()?;
+    let known = version == "HTTP/1.1" || version == "HTTP/1.0" && !fields.has("transfer-encoding");
+    (known && words.next().is_none() && (target.starts_with('/') || target == "*"))
+        .then_some((method, target, fields))
+}
+
+/// Three good requests, which say in every place whose they are.
+fn seed_request(random: &mut Random, id: &str) -> Vec<u8> {
+    let head = format!("Host: b\r\nX-A: {id}\r\nX-B: {id}\r\n");
+    let body = match random.below(4) {
+        0 => "\r\n".to_owned(),
+        1 => format!("Content-Length: {}\r\n\r\n{id}", id.len()),
+        2 => format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{id}\r\n0\r\n\r\n", id.len()),
+        _ => format!(
+            "Transfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n1\r\n.\r\n{:x};e\r\n{id}\r\n0\r\nX-T: {id}\r\n\r\n",
+            id.len()
+        ),
+    };
+    let method = random.pick(&["GET", "POST", "PUT"]);
+    format!("{method} /{id}/a?b=c HTTP/1.1\r\n{head}{body}").into_bytes()
+}
+
+const SPLICES: &[&str] = &[
+    "\r\n",
+    "\n",
+    "\r",
+    "\r\n\r\n",
+    "\n\n",
+    " ",
+    "\t",
+    "\0",
+    "\x0b",
+    ":",
+    ";",
+    ",",
+    "#",
+    "?",
+    "/",
+    "//",
+    "\\",
+    "%0d%0a",
+    "Content-Length: 0\r\n",
+    "Content-Length: 5\r\n",
+    "Content-Length: +5\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: identity\r\n",
+    "Transfer-Encoding : chunked\r\n",
+    "transfer-encoding:\tchunked\r\n",
+    "Connection: close\r\n",
+    "Connection: content-length\r\n",
+    "Connection: transfer-encoding\r\n",
+    "Expect: 100-continue\r\n",
+    "Upgrade: h2c\r\n",
+    "Host: c\r\n",
+    "0\r\n\r\n",
+    "0\r\n",
+    "5\r\n",
+    "ffffffffffffffff\r\n",
+    "GET /smuggled HTTP/1.1\r\nHost: b\r\n\r\n",
+    " HTTP/1.1\r\n",
+    " HTTP/1.0\r\n",
+    " HTTP/0.9\r\n",
+    "http://c/",
+    "\x7f",
+    "X: \r\n continued\r\n",
+    "\r\n\t",
+];
+
+fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
+    let at = random.below(bytes.len());
+    match random.below(7) {
+        0 => bytes[at] = random.byte(),
+        1 => {
+            bytes.remove(at);
+        }
+        2 => bytes.insert(at, random.byte()),
+        3 => {
+            let end = (at + random.below(40)).min(bytes.len());
+            let copy = bytes[at..end].to_vec();
+            let to = random.below(bytes.len());
+            bytes.splice(to..to, copy);
+        }
+        4 => {
+            // Behind a line end: where a whole line fits.
+            let line = find(&bytes[at..], b"\r\n").map_or(at, |found| at + found + 2);
+            bytes.splice(line..line, random.pick(SPLICES).bytes());
+        }
+        5 => {
+            bytes.splice(at..at, random.pick(SPLICES).bytes());
+        }
+        _ => {
+            let end = (at + random.below(12)).min(bytes.len());
+            bytes.drain(at..end);
+        }
+    }
+    if bytes.is_empty() {
+        bytes.push(b'G');
+    }
+}
+
+#[test]
+fn mutated_requests_never_reach_the_upstream_as_two_or_as_others() {
+    let upstream = Recorder::plain();
+    let sidecar = Builder::guarding(upstream.address)
+        .unlimited()
+        .set("timeouts", "head", "\"2s\"")
+        .set("timeouts", "body_idle", "\"2s\"")
+        .start();
+    let probes = upstream.requests().len();
+    let seed = 7;
+    let mut random = Random::seeded(seed);
+    let mut sent = BTreeMap::new();
+    for round in 0..count(6_000, 1_000_000) {
+        let id = format!("m{round:07}m");
+        let mut bytes: Vec<u8> = (0..=random.below(2)).flat_map(|_| seed_request(&mut random, &id)).collect();
+        for _ in 0..=random.below(3) {
+            mutate(&mut random, &mut bytes);
+        }
+        let mut client = Client::connect(sidecar.address);
+        client.send(&bytes);
+        client.finish();
+        // Everything has been decided when the connection ends.
+        while let Ok(true) = client.stream.fill() {}
+        sent.insert(id, bytes);
+    }
+    eventually("the upstream to be done", || upstream.requests().iter().all(|request| request.over).then_some(()));
+    assert_eq!(
+        upstream.faults().iter().filter(|fault| !fault.contains("ended in a head")).collect::<Vec<_>>(),
+        [""; 0]
+    );
+
+    let mut seen: BTreeMap<String, Vec<Recorded>> = BTreeMap::new();
+    for request in upstream.requests().split_off(probes) {
+        seen.entry(id_of(&request)).or_default().push(request);
+    }
+    let reached = seen.len();
+    for (id, requests) in seen {
+        let Some(bytes) = sent.get(&id) else {
+            panic!("seed {seed}: the upstream saw a request of nobody: {requests:?}");
+        };
+        let expected = strict(bytes);
+        let shown =
+            || format!("seed {seed}, sent \"{}\"\nexpected {expected:?}\nseen {requests:?}", bytes.escape_ascii());
+        assert!(requests.len() <= expected.len(), "more than was sent: {}", shown());
+        for (request, expected) in requests.iter().zip(&expected) {
+            assert_eq!((&request.method, &request.target), (&expected.method, &expected.target), "{}", shown());
+            assert!(!request.body.complete || expected.body.complete, "a clean end of a bad body: {}", shown());
+            assert!(expected.body.bytes.starts_with(&request.body.bytes) || !request.body.complete, "{}", shown());
+            assert!(!request.body.complete || request.body.bytes == expected.body.bytes, "{}", shown());
+        }
+    }
+    assert!(reached > sent.len() / 20, "only {reached} of {} reached the upstream: this proves nothing", sent.len());
+}
+
+/// Whose request is it? By whichever of its marks survived.
+fn id_of(request: &Recorded) -> String {
+    let head = &request.head;
+    (0..head.len().saturating_sub(8))
+        .map(|at| &head[at..at + 9])
+        .find(|mark| mark[0] == b'm' && mark[8] == b'm' && mark[1..8].iter().all(u8::is_ascii_digit))
+        .map_or_else(|| format!("none: {:?}", request.target), |mark| String::from_utf8_lossy(mark).into_owned())
+}
