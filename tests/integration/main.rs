@@ -11,12 +11,16 @@ mod lifecycle;
 mod enumeration;
 mod framing;
 mod identity;
+mod load;
+mod logs;
 mod mutation;
 mod override_;
 mod paths;
 mod rate_limit;
 mod refusals;
 mod sampling;
+mod streaming;
 #[allow(dead_code, reason = "each group of tests takes what it needs")]
 mod support;
 mod systemd_boot;
+mod upstream;
