@@ -8,6 +8,7 @@
 mod architecture;
 mod demo;
 mod lifecycle;
+mod clients;
 mod enumeration;
 mod framing;
 mod identity;
@@ -18,9 +19,12 @@ mod override_;
 mod paths;
 mod rate_limit;
 mod refusals;
+mod reload;
+mod retry;
 mod sampling;
 mod streaming;
 #[allow(dead_code, reason = "each group of tests takes what it needs")]
 mod support;
 mod systemd_boot;
+mod tunnels;
 mod upstream;

@@ -2,7 +2,7 @@
 //! another's answer.
 
 use super::support::raw::{Client, End, exchange, get};
-use super::support::recorder::{Exchange, Recorder, Then};
+use super::support::recorder::{Recorder, Then};
 use super::support::refusal::assert_own_failure;
 use super::support::sidecar::{Builder, Sidecar};
 use super::support::{count, eventually, free_address};
@@ -48,7 +48,7 @@ fn an_upstream_that_refuses_is_answered_502_at_once() {
 
 #[test]
 fn an_upstream_that_hangs_is_answered_504() {
-    let upstream = Recorder::with(Exchange::hang);
+    let upstream = Recorder::with(|exchange| exchange.hang());
     let sidecar = Builder::guarding(upstream.address).set("timeouts", "first_byte", "\"1s\"").start_alive();
     assert_own_failure(&get(sidecar.address, "/hang"), 504);
     // The abandoned request's connection is not kept.

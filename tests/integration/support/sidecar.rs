@@ -181,8 +181,23 @@ impl Builder {
         }
         let config = directory.join("countersign.toml");
         std::fs::write(&config, self.text()).unwrap();
+        self.run(&config, held)
+    }
+
+    /// Starts with a file written elsewhere that names other addresses than this one's; waits for nothing.
+    #[track_caller]
+    pub(crate) fn launch_with(mut self, config: &Path) -> Sidecar {
+        let text = std::fs::read_to_string(config).unwrap();
+        let listens = text.lines().filter_map(|line| line.strip_prefix("listen = \"")?.strip_suffix('"'));
+        let mut listens = listens.map(|address| address.parse::<SocketAddr>().unwrap());
+        (self.admin, self.inbound) = (listens.next().unwrap(), listens.next().unwrap());
+        self.run(config, tempfile::tempdir().unwrap())
+    }
+
+    fn run(self, config: &Path, held: tempfile::TempDir) -> Sidecar {
+        let directory = held.path().to_owned();
         let mut command = countersign();
-        command.arg("run").arg("--config").arg(&config).current_dir(&directory);
+        command.arg("run").arg("--config").arg(config).current_dir(&directory);
         for (name, value) in &self.environment {
             command.env(name, value);
         }
