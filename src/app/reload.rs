@@ -65,7 +65,7 @@ impl App {
             "reloaded"
         );
         for key in &needs_restart {
-            tracing::warn!(key, "changed in the configuration, takes effect with the next start");
+            tracing::warn!(key, "changed in the configuration and needs a restart to take effect");
         }
         let mut facts = summary::facts(&snapshot);
         if !needs_restart.is_empty() {

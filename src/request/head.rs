@@ -341,10 +341,16 @@ fn is_host(host: &[u8]) -> bool {
     };
     let port_ok = match port {
         [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        [b':', digits @ ..] => is_port(digits),
         _ => false,
     };
     name_ok && port_ok
+}
+
+/// Digits that name a port; none is the default one.
+fn is_port(digits: &[u8]) -> bool {
+    let is_number = digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit);
+    is_number && digits.iter().fold(0, |port, digit| port * 10 + u32::from(digit - b'0')) <= u32::from(u16::MAX)
 }
 
 /// Spans of method, target and host were checked to be ASCII; anything else reads as empty rather than panics.

@@ -85,7 +85,7 @@ fn the_backend_sees_the_identity_and_the_true_client_and_its_own_redirects_stay_
         let seen = get(backend, &format!("/__seen?mark={mark}")).json();
         assert_eq!(seen[0]["client"], "127.0.0.1", "uvicorn believes X-Forwarded-For from loopback");
         // Both kinds of redirect a FastAPI makes: its own, and of a slash.
-        for target in ["/api/redirect", "/slash"] {
+        for target in ["/api/redirect", "/mounted/slash"] {
             let request = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", sidecar.address);
             let to = super::support::raw::exchange(sidecar.address, request);
             let to = to.fields.one("location").unwrap().to_owned();

@@ -157,6 +157,7 @@ const TAILS: &[(&str, &str, &str, &str)] = &[
 fn extra_bytes_behind_an_answer_reach_nobody() {
     const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nX-Poison: 1\r\n\r\npoisoned";
     for at_once in [true, false] {
+        let (told, sent) = std::sync::mpsc::channel();
         let upstream = Recorder::with(move |exchange| {
             let target = exchange.request.target.clone();
             let Some((_, _, head, _)) =
@@ -171,6 +172,7 @@ fn extra_bytes_behind_an_answer_reach_nobody() {
                 exchange.send(answer);
                 exchange.send(POISON);
             }
+            let _ = told.send(());
             Then::Next
         });
         let sidecar = Builder::guarding(upstream.address).set("", "workers", "1").start();
@@ -180,6 +182,8 @@ fn extra_bytes_behind_an_answer_reach_nobody() {
                 client.send(format!("{method} /{} HTTP/1.1\r\nHost: b\r\n\r\n", name.replace(' ', "-")));
                 let answer = client.answer_to(method);
                 assert!(answer.status < 400 && answer.text() == *body, "{name}: {answer:?}");
+                // Only what is there when the next request goes out can be told from its answer.
+                sent.recv_timeout(super::support::DEADLINE).unwrap();
                 client.send(format!("GET /ok-mine-{round} HTTP/1.1\r\nHost: b\r\n\r\n"));
                 if let Ok(next) = client.try_answer("GET") {
                     assert_eq!(next.text(), format!("/ok-mine-{round}"), "{name}");

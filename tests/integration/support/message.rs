@@ -184,7 +184,7 @@ pub(crate) fn split_head(head: &[u8]) -> io::Result<(String, Fields)> {
         .unwrap_or_else(|_| head.iter().map(|&byte| char::from(byte)).collect());
     let mut lines = text.strip_suffix("\r\n\r\n").ok_or_else(|| bad("no empty line".into()))?.split("\r\n");
     let first = lines.next().unwrap_or_default().to_owned();
-    if first.chars().any(char::is_control) {
+    if first.chars().any(|c| c.is_ascii_control()) {
         return Err(bad(format!("a first line {first:?}")));
     }
     let fields = lines.map(field).collect::<io::Result<Vec<_>>>()?;
@@ -194,7 +194,7 @@ pub(crate) fn split_head(head: &[u8]) -> io::Result<(String, Fields)> {
 fn field(line: &str) -> io::Result<(String, String)> {
     let (name, value) = line.split_once(':').ok_or_else(|| bad(format!("a field without colon {line:?}")))?;
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if name.is_empty() || !name.chars().all(token) || value.chars().any(|c| c.is_control() && c != '\t') {
+    if name.is_empty() || !name.chars().all(token) || value.chars().any(|c| c.is_ascii_control() && c != '\t') {
         return Err(bad(format!("a field {line:?}")));
     }
     Ok((name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))

@@ -110,9 +110,12 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Answers everything with `200` and `ok`.
+    /// Answers everything with `200` and `ok`, once it has read the whole request.
     pub(crate) fn plain() -> Recorder {
-        Recorder::with(|exchange| exchange.reply(200, "ok"))
+        Recorder::with(|exchange| match exchange.body() {
+            Ok(body) if body.complete => exchange.reply(200, "ok"),
+            Ok(_) | Err(_) => Then::Close,
+        })
     }
 
     /// Answers with the script.

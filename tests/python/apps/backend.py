@@ -83,9 +83,15 @@ def redirect(request: Request):
     return RedirectResponse(str(request.url_for("health")))
 
 
-@app.get("/slash/")
+mounted = FastAPI()
+
+
+@mounted.get("/slash/")
 def slash():
     return PlainTextResponse("slash")
+
+
+app.mount("/mounted", mounted)
 
 
 @app.websocket("/ws")
