@@ -23,7 +23,6 @@ mod reload;
 mod retry;
 mod sampling;
 mod streaming;
-#[allow(dead_code, reason = "each group of tests takes what it needs")]
 mod support;
 mod systemd_boot;
 mod tunnels;

@@ -37,15 +37,13 @@ pub(crate) struct Body {
 pub(crate) struct Buffered<R> {
     pub(crate) inner: R,
     pub(crate) ahead: Vec<u8>,
-    /// Every byte that came, in order.
-    pub(crate) log: Vec<u8>,
     /// Are chunk extensions passed over? What we send upstream must have none.
     pub(crate) extensions: bool,
 }
 
 impl<R: Read> Buffered<R> {
     pub(crate) fn new(inner: R) -> Buffered<R> {
-        Buffered { inner, ahead: Vec::new(), log: Vec::new(), extensions: false }
+        Buffered { inner, ahead: Vec::new(), extensions: false }
     }
 
     /// Reads more; `Ok(false)` at the end of the stream.
@@ -56,7 +54,6 @@ impl<R: Read> Buffered<R> {
                 Ok(0) => return Ok(false),
                 Ok(n) => {
                     self.ahead.extend_from_slice(&chunk[..n]);
-                    self.log.extend_from_slice(&chunk[..n]);
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

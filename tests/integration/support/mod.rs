@@ -64,6 +64,7 @@ pub(crate) fn count(usual: usize, full: usize) -> usize {
 /// A tool the tests need is missing: with `CI=true` that is a failure, else the test says so and is skipped.
 #[track_caller]
 pub(crate) fn missing(tool: &str) {
-    assert!(!std::env::var_os("CI").is_some_and(|value| value == "true"), "{tool} is missing; tests/run installs it");
+    let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!in_ci, "{tool} is missing; tests/run installs it");
     eprintln!("SKIPPED: {tool} is missing; tests/run installs it");
 }

@@ -45,7 +45,7 @@ impl Parser {
 /// A uvicorn serving `tests/python/apps/backend.py`.
 pub(crate) struct Uvicorn {
     pub(crate) address: SocketAddr,
-    pub(crate) process: Process,
+    _process: Process,
 }
 
 impl Uvicorn {
@@ -66,7 +66,7 @@ impl Uvicorn {
             }
             TcpStream::connect(address).ok()
         });
-        Some(Uvicorn { address, process })
+        Some(Uvicorn { address, _process: process })
     }
 
     /// One instance for all tests of this process.

@@ -96,8 +96,6 @@ struct Log {
     accepted: usize,
     open: usize,
     requests: Vec<Recorded>,
-    /// Per connection: every byte that came, filed when the connection ended.
-    bytes: Vec<(usize, Vec<u8>)>,
     /// What a strict upstream could not read.
     faults: Vec<String>,
 }
@@ -164,17 +162,8 @@ impl Recorder {
         lock(&self.log).faults.clone()
     }
 
-    pub(crate) fn connections(&self) -> usize {
-        lock(&self.log).accepted
-    }
-
     pub(crate) fn open_connections(&self) -> usize {
         lock(&self.log).open
-    }
-
-    /// Every byte of every connection that has ended.
-    pub(crate) fn ended_bytes(&self) -> Vec<(usize, Vec<u8>)> {
-        lock(&self.log).bytes.clone()
     }
 }
 
@@ -210,7 +199,6 @@ fn serve(stream: TcpStream, log: &Mutex<Log>, stop: &AtomicBool, script: &dyn Fn
         Err(error) => log.faults.push(format!("connection {connection}: {error}")),
     }
     log.open -= 1;
-    log.bytes.push((connection, std::mem::take(&mut stream.log)));
 }
 
 fn requests(

@@ -32,7 +32,7 @@ access = "exempt"
 pub(crate) struct Builder {
     sections: BTreeMap<String, BTreeMap<String, String>>,
     rules: String,
-    keys: Vec<(String, String)>,
+    keys: [(&'static str, &'static str); 2],
     environment: Vec<(String, String)>,
     inbound: SocketAddr,
     admin: SocketAddr,
@@ -65,7 +65,7 @@ impl Builder {
         let builder = Builder {
             sections: BTreeMap::new(),
             rules: RULES.to_owned(),
-            keys: vec![("npu-worker".to_owned(), KEY_A.to_owned()), ("ai-stack".to_owned(), KEY_B.to_owned())],
+            keys: [("npu-worker", KEY_A), ("ai-stack", KEY_B)],
             environment: Vec::new(),
             inbound,
             admin,
@@ -96,12 +96,6 @@ impl Builder {
     /// Replaces the rules.
     pub(crate) fn rules(mut self, rules: &str) -> Builder {
         rules.clone_into(&mut self.rules);
-        self
-    }
-
-    /// Adds a service with its key.
-    pub(crate) fn key(mut self, id: &str, key: &str) -> Builder {
-        self.keys.push((id.to_owned(), key.to_owned()));
         self
     }
 
