@@ -6,12 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test, loudly")]
 
 mod architecture;
-mod demo;
-mod lifecycle;
 mod clients;
+mod demo;
 mod enumeration;
 mod framing;
 mod identity;
+mod lifecycle;
 mod load;
 mod logs;
 mod mutation;
