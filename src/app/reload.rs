@@ -34,8 +34,11 @@ impl App {
     fn replace(&mut self, who: &'static str) -> Result<(), String> {
         let running = self.shared.snapshot.load_full();
         let Reloaded { loaded, enforcement, needs_restart } =
-            reload::reload(&self.source, &running.config, running.enforcement)
-                .map_err(|problems| problems.to_string())?;
+            reload::reload(&self.source, &running.config, running.enforcement).map_err(|problems| {
+                // A file that is new in it is watched too: mending that one must be seen.
+                self.watcher.watch(problems.watched().clone());
+                problems.one_line()
+            })?;
         let table = keys::load(&loaded.config).map_err(|error| error.to_string())?;
         if loaded.config.audit != running.config.audit {
             self.audit.reconfigure(&loaded.config.audit).map_err(|error| error.to_string())?;

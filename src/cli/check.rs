@@ -87,6 +87,10 @@ fn rule_counts(config: &Config, access: Access) -> (usize, usize) {
     (of_access().count(), of_access().map(|rule| rule.patterns.len()).sum())
 }
 
+fn paths(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "path" } else { "paths" })
+}
+
 fn summary(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) -> String {
     let config = &loaded.config;
     let mut text = String::new();
@@ -114,7 +118,11 @@ fn summary(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) 
     };
     line(
         "rules",
-        format!("{service} service ({guarded} paths), {exempt} exempt ({free} paths); what no rule covers: {rest}"),
+        format!(
+            "{service} service ({}), {exempt} exempt ({}); what no rule covers: {rest}",
+            paths(guarded),
+            paths(free)
+        ),
     );
     line(
         "services",

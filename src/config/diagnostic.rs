@@ -236,6 +236,16 @@ impl Diagnostics {
         render::render(&self.list, colour)
     }
 
+    /// On one line, for logs and records: `FILE:8:8: what is wrong (expected what); …`. The first ten.
+    pub fn one_line(&self) -> String {
+        let errors = || self.list.iter().filter(|problem| problem.severity == Severity::Error);
+        let mut lines: Vec<String> = errors().take(10).map(Diagnostic::one_line).collect();
+        if let Some(more) = errors().count().checked_sub(10).filter(|more| *more > 0) {
+            lines.push(format!("and {more} more"));
+        }
+        lines.join("; ")
+    }
+
     /// As `--json` gives them: an array of objects with `severity`, `message`, `expected`, `fix`, and `file`, `line`,
     /// `column`, or `variable`, or `flag`. Absent facts are left out.
     pub fn to_json(&self) -> serde_json::Value {
@@ -244,6 +254,14 @@ impl Diagnostics {
 }
 
 impl Diagnostic {
+    fn one_line(&self) -> String {
+        let expected = self.expected.as_ref().map(|expected| format!(" (expected {expected})")).unwrap_or_default();
+        match &self.place {
+            Place::Nowhere => format!("{}{expected}", self.message),
+            place => format!("{place}: {}{expected}", self.message),
+        }
+    }
+
     fn to_json(&self) -> serde_json::Value {
         let mut object = serde_json::Map::new();
         let mut put = |name: &str, value: serde_json::Value| object.insert(name.to_owned(), value);

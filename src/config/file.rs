@@ -101,7 +101,7 @@ const ACCESSES: [(&str, DefaultAccess); 2] = [("open", DefaultAccess::Open), ("s
 pub(super) const WORKERS: RangeInclusive<u64> = 0..=1024;
 /// Timestamps are whole seconds; beyond a day a window is no protection any more.
 pub(super) const WINDOW: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
-pub(super) const FAILURES: RangeInclusive<u64> = 1..=1_000_000;
+pub(super) const FAILURES: RangeInclusive<u64> = 1..=1_000_000_000;
 pub(super) const FAILURE_WINDOW: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 /// About 100 bytes each: a million addresses are 100 MB.
 const FAILURE_ADDRESSES: RangeInclusive<u64> = 1..=10_000_000;

@@ -7,6 +7,7 @@
 
 mod architecture;
 mod clients;
+mod config_check;
 mod demo;
 mod enumeration;
 mod framing;

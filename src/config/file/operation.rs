@@ -45,7 +45,7 @@ pub(super) fn timeouts(mut table: Table<'_>) -> Timeouts {
 const HEAD: RangeInclusive<u64> = 256..=16 << 20;
 const TARGET: RangeInclusive<u64> = 16..=16 << 20;
 const HEADERS: RangeInclusive<u64> = 1..=10_000;
-const MANY: RangeInclusive<u64> = 1..=1_000_000;
+const MANY: RangeInclusive<u64> = 1..=10_000_000;
 
 pub(super) fn limits(mut table: Table<'_>) -> Limits {
     let default = Limits::default();

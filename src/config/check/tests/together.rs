@@ -70,6 +70,9 @@ fn a_problem_is_shown_with_its_line_its_caret_and_the_way_out() {
             "fix": "did you mean \"enforce\"?",
         })
     );
+    let line =
+        format!("{}:8:8: `enforcement.mode` is `\"enfroce\"` (expected \"log\" or \"enforce\")", path.display());
+    assert_eq!(problems.one_line(), line);
     assert!(problems.render(true).contains('\u{1b}'), "a terminal gets colour");
 }
 

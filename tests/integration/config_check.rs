@@ -1,0 +1,242 @@
+//! `countersign check` and the start of `run`, from outside: every mistake in one run, exit codes, JSON, the environment.
+
+use super::support::sidecar::countersign;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+const GOOD: &str = "\
+[inbound]
+listen = \"127.0.0.1:0\"
+upstream = \"http://127.0.0.1:18001\"
+[[rule]]
+name = \"internals\"
+paths = [\"/api/internal\"]
+access = \"service\"
+callers = [\"npu-worker\"]
+[[rule]]
+paths = [\"/health\", \"/docs\"]
+access = \"exempt\"
+";
+
+/// Ten mistakes of ten kinds, each in the line its comment says.
+const TEN: &str = "\
+workers = \"four\"                          # 1 a wrong type
+default_acess = \"open\"                    # 2 an unknown key
+
+[inbound]
+listen = \"8001\"                           # 5 an address without a host
+upstream = \"http://127.0.0.1:18001/api\"   # 6 a URL with a path
+
+[enforcement]
+mode = \"enfroce\"                          # 9 a typing mistake
+percentage = 110                          # 10 out of range
+rate_limit = { failures = 3, window = 5 } # 11 a duration without a unit
+
+[[rule]]
+paths = [\"api/internal\"]                  # 14 no path
+access = \"service\"
+methods = post                            # 16 no quotes
+
+[ramp]                                    # 18 not built yet
+stages = [\"10% 1h\"]
+";
+const TEN_LINES: [u64; 10] = [1, 2, 5, 6, 9, 10, 11, 14, 16, 18];
+
+struct Directory(tempfile::TempDir);
+
+impl Directory {
+    fn with(text: &str) -> Directory {
+        let directory = Directory(tempfile::tempdir().unwrap());
+        std::fs::write(directory.file(), text).unwrap();
+        directory
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("countersign.toml")
+    }
+
+    fn check(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Answer {
+        check(&self.file(), arguments, environment)
+    }
+}
+
+struct Answer {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}\n{}", self.out))
+    }
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Answer {
+        Answer {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+fn check(file: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Answer {
+    let mut command = countersign();
+    command.arg("check").arg("--config").arg(file).args(arguments).envs(environment.iter().copied());
+    command.output().unwrap().into()
+}
+
+#[test]
+fn ten_mistakes_get_ten_messages_each_with_its_line() {
+    let directory = Directory::with(TEN);
+    let answer = directory.check(&[], &[]);
+    assert_eq!(answer.code, 2, "{}", answer.err);
+    assert!(answer.out.is_empty(), "{}", answer.out);
+    let starts: Vec<&str> = answer.err.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(starts.len(), 10, "{}", answer.err);
+    let mut rest = answer.err.as_str();
+    for line in TEN_LINES {
+        let place = format!("{}:{line}:", directory.file().display());
+        let at =
+            rest.find(&place).unwrap_or_else(|| panic!("{place} is not there, or not in its order\n{}", answer.err));
+        rest = &rest[at..];
+        // The line itself follows, as far as it holds no more than the key.
+        let written = TEN.lines().nth(usize::try_from(line).unwrap() - 1).unwrap().split('#').next().unwrap().trim();
+        assert!(rest.contains(written), "line {line} is not shown\n{}", answer.err);
+    }
+    assert!(!answer.err.contains('\u{1b}'), "no colour into a pipe");
+    assert!(answer.err.contains("10 problems"), "{}", answer.err);
+}
+
+#[test]
+fn the_same_as_json() {
+    let directory = Directory::with(TEN);
+    let answer = directory.check(&["--json"], &[]);
+    assert_eq!((answer.code, answer.err.as_str()), (2, ""));
+    let json = answer.json();
+    assert_eq!(json["ok"], false);
+    let problems = json["problems"].as_array().unwrap();
+    let lines: Vec<u64> = problems.iter().map(|problem| problem["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, TEN_LINES);
+    for problem in problems {
+        assert_eq!(problem["file"], directory.file().display().to_string());
+        assert_eq!(problem["severity"], "error");
+        assert!(problem["message"].is_string() && problem["column"].as_u64().unwrap() >= 1, "{problem}");
+    }
+}
+
+#[test]
+fn a_good_configuration_is_summed_up() {
+    let directory = Directory::with(&format!("{GOOD}[enforcement]\nmode = \"enforce\"\npercentage = 25\n"));
+    let answer = directory.check(&[], &[]);
+    assert_eq!(answer.code, 0, "{}", answer.err);
+    for expected in ["enforce", "25%", "http://127.0.0.1:18001", "1 service (1 path), 1 exempt (2 paths)"] {
+        assert!(answer.out.contains(expected), "{expected} is not in\n{}", answer.out);
+    }
+    let json = directory.check(&["--json"], &[]).json();
+    assert_eq!((&json["ok"], &json["mode"], &json["percentage"]), (&true.into(), &"enforce".into(), &25.into()));
+    assert_eq!(json["rules"]["exempt"]["paths"], 2);
+    assert_eq!(json["inbound"][0]["upstream"], "http://127.0.0.1:18001");
+    assert!(json["warnings"].is_array());
+}
+
+#[test]
+fn the_file_can_be_named_without_the_flag_but_not_twice() {
+    let directory = Directory::with(GOOD);
+    let good: Answer = countersign().arg("check").arg(directory.file()).output().unwrap().into();
+    assert_eq!(good.code, 0, "{}", good.err);
+    let twice = directory.check(&["other.toml"], &[]);
+    assert_eq!(twice.code, 2);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let answer = check(Path::new("/nowhere/x.toml"), &[], &[]);
+    assert_eq!(answer.code, 2);
+    assert!(answer.err.contains("/nowhere/x.toml") && answer.err.contains("does not exist"), "{}", answer.err);
+}
+
+#[test]
+fn the_environment_counts_and_a_mistake_in_it_is_named() {
+    let directory = Directory::with(GOOD);
+    let json = directory.check(&["--json"], &[("SERVICE_AUTH_ENFORCEMENT_MODE", "\"true\"\r")]).json();
+    assert_eq!(json["mode"], "enforce");
+    let answer = directory.check(&[], &[("SERVICE_AUTH_ENFORCEMENT_MODE", "ture")]);
+    assert_eq!(answer.code, 2);
+    assert!(answer.err.contains("SERVICE_AUTH_ENFORCEMENT_MODE") && answer.err.contains("ture"), "{}", answer.err);
+    let fleet = [
+        ("SERVICE_ID", "main-backend"),
+        ("SERVICE_KEY_FILE", "/etc/autobot/service-keys/main-backend.env"),
+        ("AUTH_TIMESTAMP_WINDOW", "300"),
+        ("BACKEND_HOST", "172.16.168.20"),
+        ("BACKEND_PORT", "8001"),
+        ("REDIS_HOST", "172.16.168.23"),
+        ("REDIS_PORT", "6379"),
+        ("REDIS_PASSWORD", "s3cret"),
+    ];
+    let answer = directory.check(&[], &fleet);
+    assert_eq!(answer.code, 0, "the fleet's .env files work as they are: {}", answer.err);
+    assert!(!answer.err.contains("s3cret") && answer.out.contains("http://127.0.0.1:18001"));
+}
+
+#[test]
+fn no_secret_of_file_or_environment_is_shown() {
+    let key = "0123456789abcdef".repeat(4);
+    let directory =
+        Directory::with(&format!("{GOOD}[enforcement]\noverride_token = \"s3cret\"\npassword = s3cret\n"));
+    for arguments in [&[][..], &["--json"]] {
+        let environment = [("SERVICE_ID", "a b"), ("SERVICE_KEY", &*key), ("SERVICE_AUTH_OVERRIDE_TOKEN", "s3cret")];
+        let answer = directory.check(arguments, &environment);
+        assert_eq!(answer.code, 2);
+        for secret in [key.as_str(), "s3cret"] {
+            assert!(!answer.out.contains(secret) && !answer.err.contains(secret), "{}{}", answer.out, answer.err);
+        }
+    }
+}
+
+#[test]
+fn run_refuses_the_same_with_the_same_words() {
+    let directory = Directory::with(TEN);
+    let answer: Answer = countersign().arg("run").arg("--config").arg(directory.file()).output().unwrap().into();
+    assert_eq!(answer.code, 2, "{}", answer.err);
+    assert_eq!(answer.err.lines().filter(|line| line.starts_with("error: ")).count(), 10, "{}", answer.err);
+}
+
+#[test]
+fn run_refuses_wrong_flags_by_name() {
+    let mut command = countersign();
+    command.args([
+        "run",
+        "--upstream",
+        "8000",
+        "--listen",
+        "x",
+        "--mode",
+        "enfroce",
+        "--percentage",
+        "101",
+        "--protect",
+        "api",
+    ]);
+    let answer: Answer = command.env("HOME", "/nonexistent").output().unwrap().into();
+    assert_eq!(answer.code, 2, "{}", answer.err);
+    for flag in ["--upstream", "--listen", "--mode", "--percentage", "--protect"] {
+        assert!(answer.err.contains(&format!("{flag} on the command line")), "{flag}\n{}", answer.err);
+    }
+}
+
+#[test]
+fn an_included_file_is_named_in_its_messages() {
+    let directory = Directory::with(&format!("include = [\"rules.d/*.toml\"]\n{GOOD}"));
+    std::fs::create_dir(directory.0.path().join("rules.d")).unwrap();
+    let more = directory.0.path().join("rules.d/10-npu.toml");
+    std::fs::write(&more, "[[rule]]\npaths = [\"/api/internal\"]\naccess = \"exempt\"\n").unwrap();
+    let answer = directory.check(&[], &[]);
+    assert_eq!(answer.code, 2);
+    for place in [format!("{}:2:", more.display()), format!("{}:7:", directory.file().display())] {
+        assert!(answer.err.contains(&place), "{place}\n{}", answer.err);
+    }
+}
