@@ -5,7 +5,9 @@
 //! waiting polls a condition with a deadline. Counts grow with `COUNTERSIGN_TEST_FULL=1`; see `support`.
 #![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test, loudly")]
 
+mod admin_listener;
 mod architecture;
+mod audit_trail;
 mod clients;
 mod config_check;
 mod demo;

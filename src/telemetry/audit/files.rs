@@ -6,8 +6,8 @@
 //! - `audit.jsonl.20261122T023100Z.gz`: the same, compressed;
 //! - `audit.jsonl.20261122T023100Z.service.gz`: what is kept of an older one: service paths and changes of state.
 //!
-//! Two rotations within one second differ by `-1`, `-2`, … after the stamp. A name never goes back behind an older
-//! one, even when the clock does, so that name order is write order. `….tmp` is a file being made: no reader looks at it.
+//! Two rotations within one second differ by `_001`, `_002`, … after the stamp. A name never goes back behind an older
+//! one, even when the clock does, so that the order of names is the order of writing. `….tmp` is a file being made: no reader looks at it.
 
 use crate::telemetry::time::{parse_stamp, stamp};
 use std::ffi::OsString;
@@ -59,16 +59,19 @@ impl RotationId {
         name.push(".");
         name.push(stamp(self.unix_seconds));
         if self.serial > 0 {
-            name.push(format!("-{}", self.serial));
+            name.push(format!("_{:03}", self.serial));
         }
         name.push(suffix(form));
         PathBuf::from(name)
     }
 
     fn parse(text: &str) -> Option<RotationId> {
-        let (stamp, serial) = match text.split_once('-') {
-            Some((stamp, serial)) if !serial.starts_with(['0', '+']) => (stamp, serial.parse().ok()?),
-            Some(_) => return None,
+        let (stamp, serial) = match text.split_once('_') {
+            Some((stamp, digits)) => {
+                let serial = digits.parse().ok()?;
+                // only as it was written: no other spelling of the same number
+                (stamp, Some(serial).filter(|serial| *serial > 0 && format!("{serial:03}") == digits)?)
+            }
             None => (text, 0),
         };
         Some(RotationId { unix_seconds: parse_stamp(stamp)?, serial })
@@ -181,15 +184,20 @@ mod tests {
             "audit.jsonl.bak.gz",
             "audit.jsonl.20251122T120000Z.gz.tmp",
             "other.jsonl.20251122T120000Z",
-            "audit.jsonl.20251122T120000Z-01",
-            "audit.jsonl.20251122T120000Z-x.gz",
+            "audit.jsonl.20251122T120000Z_01",
+            "audit.jsonl.20251122T120000Z_00x.gz",
+            "audit.jsonl.20251122T120000Z_000",
             "audit.jsonl20251122T120000Z",
             "audit.jsonl.20251122T120000Z.zst",
         ] {
             std::fs::write(dir.path().join(other), "").unwrap();
         }
-        let found: Vec<_> = rotated(&current).unwrap().into_iter().map(|file| (file.id, file.form)).collect();
-        assert_eq!(found, expected);
+        let found = rotated(&current).unwrap();
+        assert_eq!(found.iter().map(|file| (file.id, file.form)).collect::<Vec<_>>(), expected);
+        let mut by_name = found.clone();
+        by_name.sort_by(|a, b| a.path.cmp(&b.path));
+        by_name.dedup_by_key(|file| file.id);
+        assert!(by_name.is_sorted_by_key(|file| file.id), "also `ls` shows them in order: {by_name:?}");
         assert_eq!(unfinished(&current).unwrap(), [dir.path().join("audit.jsonl.20251122T120000Z.gz.tmp")]);
     }
 
@@ -209,7 +217,7 @@ mod tests {
         assert_eq!(RotationId::next(NOON + 1, &[file(id(NOON, 3))]), id(NOON + 1, 0));
         assert_eq!(
             id(NOON, 1).path(current, Form::Compressed),
-            Path::new("/var/log/countersign/audit.jsonl.20251122T120000Z-1.gz")
+            Path::new("/var/log/countersign/audit.jsonl.20251122T120000Z_001.gz")
         );
     }
 }

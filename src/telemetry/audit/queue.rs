@@ -159,6 +159,12 @@ impl AuditQueue {
         }
     }
 
+    /// Is the writer parked until somebody wakes it?
+    #[cfg(test)]
+    pub(super) fn writer_sleeps(&self) -> bool {
+        self.shard.common.asleep.load(Ordering::Relaxed)
+    }
+
     /// The side of the writer.
     pub(super) fn drain(&self) -> QueueDrain {
         QueueDrain { shards: Arc::clone(&self.shards), dropped_seen: 0 }
