@@ -9,6 +9,7 @@ mod admin_listener;
 mod architecture;
 mod audit_trail;
 mod clients;
+mod command_line;
 mod config_check;
 mod demo;
 mod enumeration;
