@@ -128,9 +128,12 @@ impl Socket {
     }
 
     fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match &mut *self.stream.borrow_mut() {
-            Stream::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            Stream::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
+        // A single slice is the common case, and a plain write is the cheaper call.
+        match (&mut *self.stream.borrow_mut(), slices) {
+            (Stream::Tcp(tcp), [slice]) => Pin::new(tcp).poll_write(cx, slice),
+            (Stream::Tcp(tcp), _) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            (Stream::Unix(unix), [slice]) => Pin::new(unix).poll_write(cx, slice),
+            (Stream::Unix(unix), _) => Pin::new(unix).poll_write_vectored(cx, slices),
         }
     }
 
