@@ -2,9 +2,9 @@
 
 import base64
 import os
-import re
 import shutil
 import subprocess
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from processes import Failure, Program, free_port
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+SHIPPED = ROOT / "config/autobot.toml"
 SERVICE = "npu-worker"
 # A key for measuring, and nothing else.
 KEY = "a" * 64
@@ -135,19 +136,27 @@ def start_haproxy_plain(setting, backend):
 
 
 def start_countersign(setting, backend, audit=None):
+    """With the configuration that is shipped for the fleet; flags say what is other here than there."""
     directory, port, admin = place(setting, "countersign"), free_port(), free_port()
-    for name in ("state", "keys"):
+    for name in ("state", "keys", "audit"):
         (directory / name).mkdir(mode=0o700)
     key = directory / "keys" / f"{SERVICE}.env"
     key.touch(mode=0o600)
     key.write_text(f"SERVICE_KEY={KEY}\n")
-    path = configure(
-        setting, directory, "countersign.toml", "countersign.toml", dir=directory, port=port, admin=admin,
-        backend=backend, audit=audit or directory / "audit/audit.jsonl",
-    )  # fmt: skip
-    (directory / "audit").mkdir(mode=0o700)
+    flags = {
+        "listen": f"127.0.0.1:{port}",
+        "upstream": f"http://127.0.0.1:{backend}",
+        "mode": "enforce",
+        "workers": 1,
+        "state-dir": directory / "state",
+        "keys": directory / "keys",
+        "audit": audit or directory / "audit/audit.jsonl",
+        "admin": f"127.0.0.1:{admin}",
+    }
+    command = [setting.binary, "run", "--config", SHIPPED, *(f"--{name}={value}" for name, value in flags.items())]
+    setting.configurations["countersign"] = " ".join(map(str, command)) + "\n" + SHIPPED.read_text()
     stdout = subprocess.DEVNULL if audit == "stdout" else None
-    program = Program("countersign", [setting.binary, "run", "--config", path], setting.proxy_cpu, directory, stdout=stdout)
+    program = Program("countersign", command, setting.proxy_cpu, directory, stdout=stdout)
     return Running(port, [program.wait_for_port(port)], admin)
 
 
@@ -157,9 +166,9 @@ def start_countersign_unwritten(setting, backend):
 
 def start_uvicorn(setting, application):
     directory, port = place(setting, "uvicorn"), free_port()
-    rules = re.findall(r'access = "(\w+)"\npaths = \[(.*?)\]', (HERE / "countersign.toml").read_text(), re.DOTALL)
-    lists = {name: [path for kind, text in rules if kind == name for path in re.findall(r'"([^"]+)"', text)]
-             for name in ("exempt", "service")}  # fmt: skip
+    rules = tomllib.loads(SHIPPED.read_text())["rule"]
+    lists = {access: [path for rule in rules if rule["access"] == access for path in rule["paths"]]
+             for access in ("exempt", "service")}  # fmt: skip
     environment = {
         "BENCH_ID": SERVICE,
         "BENCH_KEY": KEY,

@@ -1,5 +1,6 @@
 """The table: medians of rounds, and ratios taken inside each round."""
 
+import os
 import platform
 from pathlib import Path
 from statistics import median
@@ -19,6 +20,8 @@ COLUMNS = [
     ("each", "KiB/idle conn", 1, False),
 ]
 OURS = "countersign"
+# A sidecar stands before an application: that is what a check inside the application is compared with.
+CHAIN = "countersign+fastapi"
 
 
 def medians(rounds, name):
@@ -60,15 +63,20 @@ def figures_table(rounds, names):
     return table(["", *(heading for _, heading, _, _ in COLUMNS)], rows)
 
 
+def pairs(names):
+    """Who is set against whom."""
+    proxies = [(OURS, other) for other in names if other not in (OURS, CHAIN) and not other.startswith("fastapi")]
+    applications = [(CHAIN, other) for other in names if other.startswith("fastapi")]
+    return [(name, other) for name, other in proxies + applications if name in names]
+
+
 def ratio_table(rounds, names):
-    """`countersign` to each of the others. More than 1 is better for req/s, worse for everything else."""
+    """More than 1 is better for req/s, worse for everything else."""
     columns = [column for column in COLUMNS if column[3] is not None]
     rows = []
-    for other in names:
-        if other == OURS:
-            continue
-        figures = ratios(rounds, OURS, other)
-        rows.append([f"{OURS} / {other}", *(f"{figures[key]:.2f}" if key in figures else "-" for key, *_ in columns)])
+    for name, other in pairs(names):
+        figures = ratios(rounds, name, other)
+        rows.append([f"{name} / {other}", *(f"{figures[key]:.2f}" if key in figures else "-" for key, *_ in columns)])
     return table(["", *(heading for _, heading, *_ in columns)], rows)
 
 
@@ -78,8 +86,6 @@ def machine():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    import os
-
     return f"{model}, {os.cpu_count()} CPUs, Linux {platform.release()}"
 
 
