@@ -79,7 +79,8 @@ pub fn log_start(snapshot: &Snapshot, descriptors: Option<u64>) {
 /// Says what a person should look at.
 pub fn log_warnings(warnings: &Diagnostics) {
     for warning in warnings.iter() {
-        tracing::warn!(problem = warning.message, "in the configuration");
+        let fix = warning.fix.as_deref().unwrap_or_default();
+        tracing::warn!(place = %warning.place, problem = warning.message, fix, "in the configuration");
     }
 }
 
