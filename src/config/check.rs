@@ -1,4 +1,4 @@
-//! Files, environment and flags → [`Config`](super::Config), or every problem at once.
+//! Files, environment and flags → [`Config`], or every problem at once.
 //!
 //! 1. Read the file and those it includes; note what is wrong in each, go on.
 //! 2. Lay the environment over it, then the flags.
