@@ -43,7 +43,7 @@ pub(super) fn build(file: FileConfig, around: &Surroundings<'_>, problems: &Prob
     let service = service(file.service_id, file.service_key, problems);
     let state_dir = state_dir?;
     let keys = match file.keys_dir {
-        Some(dir) => Keys { dir: dir.value, make_on_start: false },
+        Some(dir) => Keys { dir: absolute(dir.value), make_on_start: false },
         None if around.flags_alone => Keys { dir: state_dir.join("keys"), make_on_start: true },
         None => Keys { dir: defaults::KEYS_DIR.into(), make_on_start: false },
     };

@@ -197,6 +197,18 @@ impl Diagnostics {
         // Stable: problems of one place stay in the order in which they were found.
         list.sort_by_key(|problem| problem.place.order());
         list.dedup_by(|a, b| a.place == b.place && a.message == b.message);
+        if let Some(more) = list.len().checked_sub(MOST).filter(|more| *more > 0) {
+            let severity = if list[MOST..].iter().any(|rest| rest.severity == Severity::Error) {
+                Severity::Error
+            } else {
+                Severity::Warning
+            };
+            list.truncate(MOST);
+            list.push(Diagnostic {
+                severity,
+                ..Diagnostic::error(&Place::Nowhere, format!("and {more} more of them"))
+            });
+        }
         Diagnostics { list, watched }
     }
 
@@ -309,6 +321,9 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// Another kind of file, given by mistake, has a mistake in every line.
+const MOST: usize = 100;
 
 /// The nearest character boundary at or before `index`.
 pub(super) fn floor_boundary(text: &str, index: usize) -> usize {

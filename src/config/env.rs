@@ -34,7 +34,7 @@ pub struct Environment {
 }
 
 /// What is read of the environment: the fleet's variables, and what says where this process may keep things.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 14] = [
     SERVICE_ID,
     SERVICE_KEY,
     SERVICE_KEY_FILE,
@@ -49,8 +49,6 @@ const NAMES: [&str; 16] = [
     "HOME",
     "XDG_STATE_HOME",
     "JOURNAL_STREAM",
-    "CREDENTIALS_DIRECTORY",
-    "COUNTERSIGN_CONFIG",
 ];
 
 const SERVICE_ID: &str = "SERVICE_ID";

@@ -7,6 +7,7 @@ use super::file::FileConfig;
 use super::problems::{Problems, Setting};
 use super::watched::Watched;
 use super::{include, syntax};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub(super) fn read(
         }
     };
     let mut written = syntax::read(&main, environment.home(), false, problems);
+    writable_by_all(&main.path, problems);
     let mut files = vec![main];
     for include in std::mem::take(&mut written.include) {
         for path in included(&include, &path, watched, problems) {
@@ -39,6 +41,7 @@ pub(super) fn read(
             match include::read(&path, files.len()) {
                 Ok(file) => {
                     let file = Arc::new(file);
+                    writable_by_all(&file.path, problems);
                     let more = syntax::read(&file, environment.home(), true, problems);
                     written.rules.extend(more.rules);
                     written.services.extend(more.services);
@@ -53,6 +56,17 @@ pub(super) fn read(
         }
     }
     (written, files)
+}
+
+/// Whoever may write the configuration may switch everything off.
+fn writable_by_all(path: &Path, problems: &Problems) {
+    let Ok(metadata) = std::fs::metadata(path) else { return };
+    if metadata.is_file() && metadata.mode() & 0o002 != 0 {
+        let message =
+            format!("anyone on this machine may change the configuration (mode {:04o})", metadata.mode() & 0o7777);
+        let problem = Diagnostic::warning(&Place::Path(path.to_owned()), message);
+        problems.add(problem.fix(format!("chmod o-w {}", path.display())));
+    }
 }
 
 /// The files that one entry of `include` stands for.

@@ -231,3 +231,23 @@ fn a_file_that_cannot_be_read_says_which_and_why() {
     std::fs::write(files.path("countersign.toml"), b"a = \"\xff\"").unwrap();
     assert_eq!(lines(&files.load().unwrap_err()), ["- the configuration file is not UTF-8 text (line 1)"]);
 }
+
+#[test]
+fn a_configuration_that_anyone_may_change_is_a_warning() {
+    let files = Files::new(LEAST);
+    let path = files.path("countersign.toml");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let warnings = files.load().unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings.to_string().contains("chmod o-w"), "{warnings}");
+}
+
+#[test]
+fn a_file_of_another_kind_gets_a_bounded_answer() {
+    for line in
+        ["Nov 22 02:31:00 host program[1]: a line of a log\n", "x = 1\n", "[a]\nb\n", "a = [\n", "\"k\" = \"\"\"\n"]
+    {
+        let problems = bad(&line.repeat(10_000));
+        assert!((1..=101).contains(&problems.len()), "{line}: {}", problems.len());
+        assert!(problems.to_string().len() < 200_000 && problems.one_line().len() < 20_000);
+    }
+}
