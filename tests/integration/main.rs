@@ -15,6 +15,7 @@ mod demo;
 mod enumeration;
 mod framing;
 mod identity;
+mod keys_and_signing;
 mod lifecycle;
 mod load;
 mod logs;
