@@ -23,6 +23,7 @@ mod mutation;
 mod override_;
 mod paths;
 mod rate_limit;
+mod readings_differential;
 mod refusals;
 mod reload;
 mod retry;
