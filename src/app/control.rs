@@ -163,6 +163,9 @@ impl App {
         if self.checks.iter().any(|check| check.task.is_finished()) {
             return Err(RunError::Critical("an upstream's health check"));
         }
+        if !self.proxy.workers_run() {
+            return Err(RunError::Critical("a worker"));
+        }
         if self.proxy.accepting() {
             *standstill = 0;
             return Ok(());

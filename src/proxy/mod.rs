@@ -124,14 +124,14 @@ impl Proxy {
                     .collect(),
                 in_flight: Arc::clone(&in_flight),
             };
-            let ended = ended_sender.clone();
+            let ended = Ended(ended_sender.clone());
             thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                let _ended = ended;
                 // A local runtime is made on its own thread.
                 match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
                     Ok(runtime) => runtime.block_on(async move { Rc::new(worker.grow()).run(receiver).await }),
                     Err(error) => tracing::error!(%error, "a worker has no runtime"),
                 }
-                ended.send_modify(|count| *count += 1);
             })?;
         }
         let acceptor = Acceptor {
@@ -173,9 +173,23 @@ impl Proxy {
         self.seen_turns.swap(turns, Ordering::Relaxed) != turns
     }
 
+    /// Do all workers run? Not asked during a drain, which ends them.
+    pub fn workers_run(&self) -> bool {
+        *self.ended.borrow() == 0
+    }
+
     /// Connections open now.
     pub fn connections(&self) -> usize {
         self.counts.open()
+    }
+}
+
+/// Counts a worker thread that ended, however it did.
+struct Ended(watch::Sender<usize>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count += 1);
     }
 }
 

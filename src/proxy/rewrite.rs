@@ -168,8 +168,7 @@ fn put_length(out: &mut Vec<u8>, length: u64) {
 
 /// The upstream's own `host:port`, as `Host` wants it.
 pub(super) fn authority(upstream: &Upstream) -> String {
-    let host = if upstream.host.contains(':') { format!("[{}]", upstream.host) } else { upstream.host.clone() };
-    if upstream.port == 80 { host } else { format!("{host}:{}", upstream.port) }
+    if upstream.port == 80 { upstream.host.clone() } else { upstream.to_string() }
 }
 
 /// A `Location` that names the upstream's own address, rewritten to the address the client used: a redirect must neither
@@ -203,7 +202,8 @@ fn names_upstream(named: &str, upstream: &Upstream) -> bool {
             || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     };
     port == Some(upstream.port)
-        && (host.eq_ignore_ascii_case(&upstream.host) || (is_loopback(host) && is_loopback(&upstream.host)))
+        && (host.eq_ignore_ascii_case(upstream.lookup_host())
+            || (is_loopback(host) && is_loopback(upstream.lookup_host())))
 }
 
 /// `X-Request-ID` of a request, if it came once and is sane: `[A-Za-z0-9._-]{1,128}`.

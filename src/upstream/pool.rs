@@ -95,9 +95,9 @@ impl Pool {
     }
 
     async fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
-        let Upstream { host, port } = &self.upstream;
+        let (host, port) = (self.upstream.lookup_host(), self.upstream.port);
         if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, *port)]);
+            return Ok(vec![SocketAddr::new(address, port)]);
         }
         let now = clock::monotonic();
         if let Some((since, addresses)) = &*self.resolved.borrow()
@@ -105,7 +105,7 @@ impl Pool {
         {
             return Ok(addresses.clone());
         }
-        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
         *self.resolved.borrow_mut() = Some((now, addresses.clone()));
         Ok(addresses)
     }
