@@ -103,7 +103,7 @@ pub(super) const WORKERS: RangeInclusive<u64> = 0..=1024;
 pub(super) const WINDOW: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 pub(super) const FAILURES: RangeInclusive<u64> = 1..=1_000_000_000;
 pub(super) const FAILURE_WINDOW: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
-/// About 100 bytes each: a million addresses are 100 MB.
+/// 160 to 400 bytes each, at most 1.3 KiB where more than 64 failures are allowed.
 const FAILURE_ADDRESSES: RangeInclusive<u64> = 1..=10_000_000;
 
 /// Reads a whole file. `included`: only what an included file may hold.

@@ -6,6 +6,9 @@
 //! number of simultaneous refusals exactly `failures` are counted. Limited ones are not counted: whoever keeps knocking
 //! is let in again as soon as the oldest counted refusal is out of the window.
 //!
+//! Beyond 64 allowed failures the times of one key are rounded up to a 64th of the window and counted together, so that a
+//! limit set out of reach costs no memory; it then holds a little longer, never shorter.
+//!
 //! **Bounded.** Keys are outsiders' addresses, so at most `addresses` of them are remembered, in shards of equal size. What
 //! makes room in a full shard, in this order: a key whose refusals have all left the window; of the keys that are not at
 //! the limit the one refused longest ago; only then, of those at the limit, the one refused longest ago. A flood of
@@ -83,6 +86,11 @@ impl FailureLimit {
     /// Is none remembered?
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    #[cfg(test)]
+    fn kept_times(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).kept_times()).sum()
     }
 
     fn shard(&self, key: LimitKey) -> MutexGuard<'_, Shard> {

@@ -116,6 +116,23 @@ fn of_simultaneous_refusals_exactly_as_many_as_allowed_are_counted() {
 }
 
 #[test]
+fn a_limit_out_of_reach_costs_no_memory_and_still_holds() {
+    let limit = FailureLimit::new(1_000_000, WINDOW, 1);
+    let start = Instant::now();
+    for at in 0..300_000u64 {
+        limit.refuse(address(1), start + Duration::from_millis(at));
+    }
+    assert!(limit.kept_times() <= 65, "{} times are kept", limit.kept_times());
+    let coarse = FailureLimit::new(100, WINDOW, 1);
+    let counted = (0..400u64).filter(|at| coarse.refuse(address(1), start + seconds(*at)) == Admission::Counted);
+    // 100 in the first 100 s; they leave from second 300 on, rounded up to a 64th of the window
+    let counted: Vec<u64> = counted.collect();
+    assert_eq!(counted[..100], (0..100).collect::<Vec<_>>());
+    assert!((300..=300 + 300 / 64 + 1).contains(&counted[100]), "{}", counted[100]);
+    assert!(counted.len() <= 200);
+}
+
+#[test]
 fn memory_is_bounded_under_a_flood_of_addresses() {
     for bound in [1, 7, 1000, 5000] {
         let limit = FailureLimit::new(10, WINDOW, bound);
