@@ -1,14 +1,15 @@
 //! Mutated requests: whatever bytes come, the upstream sees at most the requests that a strict reader sees in them, in
 //! order, with the same target and the same body; never two for one, never another path.
 
-use super::support::message::{Body, Buffered, Fields, find, split_head};
+use super::support::message::{Body, Buffered, Fields, Text, find, split_head};
 use super::support::random::Random;
 use super::support::raw::Client;
 use super::support::recorder::{Recorded, Recorder};
 use super::support::sidecar::Builder;
-use super::support::{count, eventually};
+use super::support::{count, eventually, seed};
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the strict reader of the tests finds in the bytes of one connection.
 #[derive(Debug)]
@@ -153,8 +154,29 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
     }
 }
 
+/// Rounds with one sidecar: bounds what is remembered.
+const BATCH: usize = 2_500;
+
 #[test]
 fn mutated_requests_never_reach_the_upstream_as_two_or_as_others() {
+    let next = AtomicUsize::new(0);
+    let batches = count(20, 2_000);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let batch = next.fetch_add(1, Ordering::Relaxed);
+                    if batch >= batches {
+                        return;
+                    }
+                    run_batch(seed() + batch as u64);
+                }
+            });
+        }
+    });
+}
+
+fn run_batch(seed: u64) {
     let upstream = Recorder::plain();
     let sidecar = Builder::guarding(upstream.address)
         .unlimited()
@@ -162,12 +184,11 @@ fn mutated_requests_never_reach_the_upstream_as_two_or_as_others() {
         .set("timeouts", "body_idle", "\"2s\"")
         .start();
     let probes = upstream.requests().len();
-    let seed = 7;
     let mut random = Random::seeded(seed);
     let mut sent = BTreeMap::new();
-    for round in 0..count(6_000, 1_000_000) {
+    for _ in 0..BATCH {
         // So far apart that no mutation makes one of another.
-        let id = format!("m{:016x}m", Random::seeded(round as u64).next());
+        let id = format!("m{:016x}m", random.next());
         let mut bytes: Vec<u8> = (0..=random.below(2)).flat_map(|_| seed_request(&mut random, &id)).collect();
         for _ in 0..=random.below(3) {
             mutate(&mut random, &mut bytes);
@@ -180,35 +201,43 @@ fn mutated_requests_never_reach_the_upstream_as_two_or_as_others() {
         sent.insert(id, bytes);
     }
     eventually("the upstream to be done", || upstream.requests().iter().all(|request| request.over).then_some(()));
-    assert_eq!(
-        upstream.faults().iter().filter(|fault| !fault.contains("ended in a head")).collect::<Vec<_>>(),
-        [""; 0]
-    );
+    let faults: Vec<_> = upstream.faults().into_iter().filter(|fault| !fault.contains("ended in a head")).collect();
+    assert_eq!(faults, [""; 0], "seed {seed}");
+    compare(seed, &sent, upstream.requests().split_off(probes));
+}
 
+fn compare(seed: u64, sent: &BTreeMap<String, Vec<u8>>, requests: Vec<Recorded>) {
     let mut seen: BTreeMap<String, Vec<Recorded>> = BTreeMap::new();
     let mut nobodys = Vec::new();
-    for request in upstream.requests().split_off(probes) {
-        match id_of(&request, &sent) {
+    for request in requests {
+        match id_of(&request, sent) {
             Some(id) => seen.entry(id).or_default().push(request),
             None => nobodys.push(request.target),
         }
     }
     let reached = seen.len();
-    assert!(nobodys.len() <= reached / 200, "no mark survived in {nobodys:?}");
+    assert!(reached > sent.len() / 20, "only {reached} of {} reached the upstream: this proves nothing", sent.len());
+    assert!(nobodys.len() <= reached / 100, "no mark survived in {nobodys:?}");
     for (id, requests) in seen {
         let bytes = &sent[&id];
         let expected = strict(bytes);
-        let shown =
-            || format!("seed {seed}, sent \"{}\"\nexpected {expected:?}\nseen {requests:?}", bytes.escape_ascii());
-        assert!(requests.len() <= expected.len(), "more than was sent: {}", shown());
-        for (request, expected) in requests.iter().zip(&expected) {
-            assert_eq!((&request.method, &request.target), (&expected.method, &expected.target), "{}", shown());
-            assert!(!request.body.complete || expected.body.complete, "a clean end of a bad body: {}", shown());
-            assert!(expected.body.bytes.starts_with(&request.body.bytes) || !request.body.complete, "{}", shown());
-            assert!(!request.body.complete || request.body.bytes == expected.body.bytes, "{}", shown());
+        let shown = || {
+            let seen: Vec<_> = requests.iter().map(|r| (&r.method, &r.target, Text(&r.body.bytes))).collect();
+            let sent = bytes.escape_ascii();
+            format!("seed {seed}, sent \"{sent}\"\nexpected {expected:?}\nseen {seen:?}")
+        };
+        // Each in its turn; between them some may be missing whose marks did not survive.
+        let mut left = expected.iter();
+        for request in &requests {
+            let same =
+                |expected: &&Expected| (&expected.method, &expected.target) == (&request.method, &request.target);
+            let Some(expected) = left.find(same) else { panic!("nobody sent that: {}", shown()) };
+            if request.body.complete {
+                assert!(expected.body.complete, "a clean end of a bad body: {}", shown());
+                assert!(request.body.bytes == expected.body.bytes, "another body: {}", shown());
+            }
         }
     }
-    assert!(reached > sent.len() / 20, "only {reached} of {} reached the upstream: this proves nothing", sent.len());
 }
 
 /// Whose request is it? By whichever of its marks survived.

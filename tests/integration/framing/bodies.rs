@@ -6,7 +6,7 @@ use super::super::support::raw::{Client, End};
 use super::super::support::recorder::{Recorder, Then};
 use super::super::support::refusal::assert_refused;
 use super::super::support::sidecar::Builder;
-use super::super::support::{count, eventually};
+use super::super::support::{count, eventually, seed};
 use super::{Row, SMUGGLED, all_refused, bytes};
 
 /// The first chunk is wrong, and comes with the head: nothing has gone upstream.
@@ -144,7 +144,7 @@ fn chunked_bodies_arrive_whole_however_they_are_cut_into_packets() {
         Then::Next
     });
     let sidecar = Builder::guarding(upstream.address).start();
-    let mut random = Random::seeded(20_261_122);
+    let mut random = Random::seeded(seed());
     let mut client = Client::connect(sidecar.address);
     for round in 0..count(60, 5_000) {
         let (mut wire, mut whole) = (Vec::new(), Vec::new());

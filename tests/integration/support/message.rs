@@ -83,7 +83,7 @@ impl<R: Read> Buffered<R> {
         loop {
             if let Some(at) = find(&self.ahead, b"\r\n") {
                 let line: Vec<u8> = self.ahead.drain(..at + 2).collect();
-                return String::from_utf8(line[..at].to_vec()).map_err(|_| bad("a line that is not text".into()));
+                return Ok(text(&line[..at]));
             }
             if !self.fill()? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -176,16 +176,19 @@ impl<R: Read> Buffered<R> {
 
 /// Splits a head: its first line and its fields, strictly (CRLF, token names, no folding, no control characters).
 pub(crate) fn split_head(head: &[u8]) -> io::Result<(String, Fields)> {
-    let text = std::str::from_utf8(head)
-        .map(str::to_owned)
-        .unwrap_or_else(|_| head.iter().map(|&byte| char::from(byte)).collect());
-    let mut lines = text.strip_suffix("\r\n\r\n").ok_or_else(|| bad("no empty line".into()))?.split("\r\n");
+    let head = text(head);
+    let mut lines = head.strip_suffix("\r\n\r\n").ok_or_else(|| bad("no empty line".into()))?.split("\r\n");
     let first = lines.next().unwrap_or_default().to_owned();
     if first.chars().any(|c| c.is_ascii_control()) {
         return Err(bad(format!("a first line {first:?}")));
     }
     let fields = lines.map(field).collect::<io::Result<Vec<_>>>()?;
     Ok((first, Fields(fields)))
+}
+
+/// As UTF-8, else byte by byte as Latin-1: nothing is lost.
+fn text(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|&byte| char::from(byte)).collect(), str::to_owned)
 }
 
 fn field(line: &str) -> io::Result<(String, String)> {

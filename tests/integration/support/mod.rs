@@ -61,6 +61,11 @@ pub(crate) fn count(usual: usize, full: usize) -> usize {
     if std::env::var_os("COUNTERSIGN_TEST_FULL").is_some_and(|value| value == "1") { full } else { usual }
 }
 
+/// What random tests begin with: the same in each run, another with `COUNTERSIGN_TEST_SEED=n`.
+pub(crate) fn seed() -> u64 {
+    std::env::var("COUNTERSIGN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_122)
+}
+
 /// A tool the tests need is missing: with `CI=true` that is a failure, else the test says so and is skipped.
 #[track_caller]
 pub(crate) fn missing(tool: &str) {

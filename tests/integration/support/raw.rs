@@ -8,12 +8,24 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// One answer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) head: Vec<u8>,
     pub(crate) fields: Fields,
     pub(crate) body: Body,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:?} {:?} {}",
+            Text(&self.head),
+            Text(&self.body.bytes),
+            if self.body.complete { "" } else { "(cut)" }
+        )
+    }
 }
 
 impl Answer {
