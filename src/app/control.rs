@@ -160,6 +160,9 @@ impl App {
         if self.admin.as_ref().is_some_and(|admin| admin.task.is_finished()) {
             return Err(RunError::Critical("the admin listener"));
         }
+        if !self.audit.is_running() {
+            return Err(RunError::Critical("the audit writer"));
+        }
         if self.checks.iter().any(|check| check.task.is_finished()) {
             return Err(RunError::Critical("an upstream's health check"));
         }

@@ -280,3 +280,55 @@ fn the_override_token_is_in_no_line_and_no_metric() {
     assert_eq!(sidecar.metric("service_auth_attempts_total", &["service_id=\"none\"", "result=\"override\""]), 1.0);
     assert_eq!(sidecar.metric("countersign_wrong_override_tokens_total", &[]), 1.0);
 }
+
+/// Fills the queue of a sidecar whose sink takes nothing: records with long paths take room by their bytes.
+fn fill_the_queue(sidecar: &Sidecar) {
+    let long = format!("/health/{}", "a".repeat(15_000));
+    let mut client = raw::Client::connect(sidecar.address);
+    for n in 0..4_600 {
+        client.send(request(&long, &format!("fill{n}"), ""));
+        assert_eq!(client.answer().status, 200, "exempt requests never wait for the audit log");
+    }
+    assert!(sidecar.metric("countersign_audit_records_dropped_total", &[]) > 0.0, "the queue is full");
+}
+
+#[test]
+fn with_drop_and_count_a_full_queue_stops_nobody() {
+    let upstream = Recorder::plain();
+    let sidecar = with_full_disk(&upstream, "\"drop_and_count\"");
+    fill_the_queue(&sidecar);
+    let signed = sign::headers(KEY_A, "npu-worker", "GET", "/api/internal");
+    assert_eq!(raw::exchange(sidecar.address, request("/api/internal", "service", &signed)).status, 200);
+}
+
+#[test]
+fn with_block_a_full_queue_stops_service_requests_and_no_others() {
+    let upstream = Recorder::plain();
+    let sidecar = with_full_disk(&upstream, "\"block\"");
+    fill_the_queue(&sidecar);
+    let signed = sign::headers(KEY_A, "npu-worker", "GET", "/api/internal");
+    let answer = raw::exchange(sidecar.address, request("/api/internal", "service", &signed));
+    assert_eq!((answer.status, answer.reason().as_str()), (503, "audit_unavailable"));
+    assert!(upstream.marked("service").is_empty(), "what cannot be recorded is not let through");
+    assert_eq!(raw::exchange(sidecar.address, request("/health", "exempt", "")).status, 200);
+    let labels = ["reason=\"audit_unavailable\"", "carried_out=\"yes\""];
+    assert_eq!(sidecar.metric("countersign_refusals_total", &labels), 1.0);
+}
+
+#[test]
+fn the_log_moves_with_a_reload_and_nothing_is_lost() {
+    let upstream = Recorder::plain();
+    let sidecar = Builder::guarding(upstream.address).start();
+    assert_eq!(raw::exchange(sidecar.address, request("/health", "before", "")).status, 200);
+    sidecar.record("before");
+    let moved = sidecar.directory.join("elsewhere/moved.jsonl");
+    let config = sidecar.config().replace("audit.jsonl", "elsewhere/moved.jsonl");
+    std::fs::write(sidecar.config_path(), config).unwrap();
+    sidecar.process.signal("HUP");
+    eventually("the new file", || moved.exists().then_some(()));
+    assert_eq!(raw::exchange(sidecar.address, request("/health", "after", "")).status, 200);
+    let text = eventually("the record in the new file", || {
+        std::fs::read_to_string(&moved).ok().filter(|text| text.contains("\"after\""))
+    });
+    assert!(!text.contains("\"before\"") && text.contains("\"event\":\"reload\""), "{text}");
+}

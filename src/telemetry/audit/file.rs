@@ -23,6 +23,9 @@ use std::path::{Path, PathBuf};
 /// A rotated file.
 #[derive(Debug)]
 pub(super) struct FileSink {
+    /// As it was given.
+    name: PathBuf,
+    /// Where it really is: a symbolic link must not be rotated in the place of its file.
     path: PathBuf,
     settings: Rotation,
     current: Current,
@@ -60,10 +63,11 @@ impl FileSink {
         if kind.is_char_device() || kind.is_fifo() {
             return Ok(Sink::Stream(StreamSink::new(file)));
         }
-        let current = Current::adopt(path, file, unix_micros)?;
-        let keeper = Keeper::start(path, retention(config))?;
+        let (name, path) = (path.to_owned(), files::real(path));
+        let current = Current::adopt(&path, file, unix_micros)?;
+        let keeper = Keeper::start(&path, retention(config))?;
         let settings = Rotation::from(config);
-        Ok(Sink::File(Box::new(FileSink { path: path.to_owned(), settings, current, retry_rotation_at: 0, keeper })))
+        Ok(Sink::File(Box::new(FileSink { name, path, settings, current, retry_rotation_at: 0, keeper })))
     }
 
     /// Takes other settings for the same file.
@@ -72,9 +76,9 @@ impl FileSink {
         self.keeper.set_retention(retention(config));
     }
 
-    /// Which file.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Which file, as it was given.
+    pub(super) fn name(&self) -> &Path {
+        &self.name
     }
 
     /// Writes lines, rotating between them where it is time to.
@@ -113,7 +117,7 @@ impl FileSink {
 
     /// Opens the file anew by its name, if another one stands there now.
     pub(super) fn reopen(&mut self, unix_micros: u64) -> io::Result<()> {
-        let file = open_append(&self.path)?;
+        let file = open_append(&self.name)?;
         let (new, old) = (file.metadata()?, self.current.file.metadata()?);
         if (new.dev(), new.ino()) != (old.dev(), old.ino()) {
             self.current = Current::adopt(&self.path, file, unix_micros)?;

@@ -115,6 +115,11 @@ pub(super) fn temporary(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Where a file really is, symbolic links followed; the path itself where that cannot be told.
+pub(super) fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// The directory a file is in.
 pub(super) fn directory(path: &Path) -> &Path {
     match path.parent() {

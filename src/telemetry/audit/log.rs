@@ -7,8 +7,8 @@ use crate::clock;
 use crate::config::Audit;
 use data_encoding::HEXLOWER;
 use std::io;
-use std::sync::mpsc;
-use std::thread::Thread;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The running audit log. Dropping it without [`AuditLog::close`] leaves the thread to write what was filled as long as
@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct AuditLog {
     queue: AuditQueue,
     commands: mpsc::Sender<Command>,
-    thread: Thread,
+    thread: JoinHandle<()>,
     boot: Box<str>,
 }
 
@@ -40,8 +40,7 @@ impl AuditLog {
         let queue = AuditQueue::new(workers, capacity);
         let (commands, inbox) = mpsc::channel();
         let writer = Writer::new(queue.drain(), sink, config.clone(), &boot, inbox);
-        let thread =
-            std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run())?.thread().clone();
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run())?;
         Ok(AuditLog { queue, commands, thread, boot })
     }
 
@@ -55,26 +54,30 @@ impl AuditLog {
         &self.boot
     }
 
+    /// Is the writer at work? It ends only when closed; if it ended otherwise, nothing is recorded any more.
+    pub fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
     /// Opens the file anew by its name (SIGUSR1, after an outside rotation). Nothing is lost: what could not be written
     /// to the old one goes to the new one.
     ///
     /// # Errors
-    /// When it cannot be opened; the old one is written on.
+    /// When it cannot be opened (the old one is written on), or when the sink hangs.
     pub fn reopen(&self) -> io::Result<()> {
         let (done, wait) = mpsc::channel();
         self.send(Command::Reopen(done));
-        // no answer: the log is closed, and there is nothing to reopen
-        wait.recv().unwrap_or(Ok(()))
+        answer(&wait)
     }
 
     /// Takes other settings; another sink is opened first, and on failure all stays as it was.
     ///
     /// # Errors
-    /// When the new sink cannot be opened.
+    /// When the new sink cannot be opened, or when the old one hangs.
     pub fn reconfigure(&self, config: &Audit) -> io::Result<()> {
         let (done, wait) = mpsc::channel();
         self.send(Command::Reconfigure(Box::new(config.clone()), done));
-        wait.recv().unwrap_or(Ok(()))
+        answer(&wait)
     }
 
     /// Writes what was filled, waits for it until the deadline, and ends the thread. Returns how many records of this
@@ -91,11 +94,25 @@ impl AuditLog {
     fn send(&self, command: Command) {
         // fails only after the end, when there is nobody left to ask
         if self.commands.send(command).is_ok() {
-            self.thread.unpark();
+            self.thread.thread().unpark();
         }
     }
 }
 
+/// What the writer says of a command. After the end there is nothing to do, and that is no failure.
+fn answer(wait: &mpsc::Receiver<io::Result<()>>) -> io::Result<()> {
+    match wait.recv_timeout(ANSWER) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Disconnected) => Ok(()),
+        Err(RecvTimeoutError::Timeout) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the audit sink hangs: the system does not return from a write",
+        )),
+    }
+}
+
+/// How long the writer may take to answer, before whoever asks goes on without.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How much longer than its deadline the writer may take to notice it.
 const HANG: Duration = Duration::from_millis(500);
 

@@ -143,13 +143,14 @@ impl AuditReader {
             Err(error) => return Err(error),
         };
         let current_inode = current.as_ref().map(File::metadata).transpose()?.map(|meta| (meta.dev(), meta.ino()));
-        let mut rotated = files::rotated(path)?;
+        let path = files::real(path);
+        let mut rotated = files::rotated(&path)?;
         rotated.retain(|file| may_hold(file, &range));
         // of one rotation the most reduced form comes first and is complete
         rotated.dedup_by_key(|file| file.id);
         Ok(AuditReader {
             range,
-            current_path: path.to_owned(),
+            current_path: path,
             rotated: rotated.into(),
             current,
             current_inode,

@@ -146,7 +146,7 @@ impl Writer {
 
     fn reconfigure(&mut self, config: Audit) -> io::Result<()> {
         match (&mut self.sink, &config.sink) {
-            (Sink::File(file), AuditSink::File(path)) if file.path() == path => file.reconfigure(&config),
+            (Sink::File(file), AuditSink::File(path)) if file.name() == path => file.reconfigure(&config),
             _ if self.config.sink == config.sink => {}
             _ => {
                 let mut old = std::mem::replace(&mut self.sink, Sink::open(&config, clock::unix_micros())?);

@@ -169,6 +169,20 @@ fn what_cannot_be_opened_is_named() {
 }
 
 #[test]
+fn a_symbolic_link_is_not_rotated_in_the_place_of_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, real) = (dir.path().join("audit.jsonl"), dir.path().join("elsewhere/log"));
+    fs::create_dir(dir.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(&real, &path).unwrap();
+    let mut sink = open(&path, NOON);
+    write(&mut sink, &lines(1, 15), NOON);
+    sink.finish().unwrap();
+    assert!(path.is_symlink());
+    assert_eq!((plain_files(&path), plain_files(&real)), (1, 2));
+    assert_eq!(numbers(&path), (1..=15).collect::<Vec<_>>());
+}
+
+#[test]
 fn reopening_follows_the_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.jsonl");

@@ -183,7 +183,9 @@ fn closing_twice_and_filling_after_the_end_are_harmless() {
     let path = dir.path().join("audit.jsonl");
     let log = AuditLog::start(&file(&path), 1).unwrap();
     let slot = log.queue().try_reserve().unwrap();
+    assert!(log.is_running());
     assert_eq!(log.close(LONG), 0);
+    eventually("the writer has ended", || !log.is_running());
     slot.fill(&samples::full());
     assert_eq!(log.close(LONG), 1, "it is counted");
     log.reopen().unwrap();
