@@ -59,6 +59,8 @@ pub(super) struct Report {
     pub(super) window: u64,
     /// What the claimed service's key should have been used on; one text, or two.
     pub(super) signed_texts: Vec<String>,
+    /// Which of them was.
+    pub(super) signed_text: Option<String>,
     pub(super) near_miss: Option<NearMiss>,
     pub(super) judged: Option<Judged>,
 }
@@ -89,6 +91,7 @@ impl Report {
             skew_seconds: None,
             window: question.window,
             signed_texts: Vec::new(),
+            signed_text: None,
             near_miss: None,
             judged: config.map(|config| judged(config, &facts, keys, question)),
         };
@@ -144,6 +147,7 @@ impl Report {
             Ok(service) => {
                 self.add("signature", Some(true), format!("made with the key of {}", service.id()));
                 self.service = in_time.then_some(service);
+                self.signed_text = mistake(question, &facts.claims, keys).map(|found| found.signed_text);
             }
             Err(failure) => {
                 let passed = (failure == VerifyFailure::InvalidSignature).then_some(false);

@@ -49,7 +49,7 @@ fn what_is_right_is_verified_with_what_was_signed() {
         "headers    ok     npu-worker at 1759742869",
         "the caller's clock is 7 s behind ours; 300 s are allowed",
         "key        ok     of npu-worker, fingerprint ",
-        "signed            npu-worker:POST:/a b:1759742869",
+        "signed            npu-worker:POST:/a b:1759742869  (this form)",
         "signed            npu-worker:POST:/a%20b:1759742869",
     ] {
         assert!(text.contains(expected), "{expected:?} not in:\n{text}");

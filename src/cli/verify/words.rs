@@ -108,7 +108,8 @@ impl Report {
             line(&mut text, name, &format!("{result:<6} {detail}"));
         }
         for signed in &self.signed_texts {
-            line(&mut text, "signed", &format!("       {signed}"));
+            let this = self.signed_texts.len() > 1 && self.signed_text.as_ref() == Some(signed);
+            line(&mut text, "signed", &format!("       {signed}{}", if this { "  (this form)" } else { "" }));
         }
         if let Some(miss) = &self.near_miss {
             for slip in &miss.slips {
@@ -144,6 +145,7 @@ impl Report {
             "window_seconds": self.window,
             "checks": checks.collect::<Vec<_>>(),
             "signed_texts": self.signed_texts,
+            "signed_text": self.signed_text,
             "near_miss": self.near_miss.as_ref().map(|miss| json!({
                 "mistakes": miss.slips.iter().map(|slip| json!({
                     "mistake": slip.code(), "explanation": slip.to_string()
