@@ -18,6 +18,8 @@ mod rewrite;
 mod tunnel;
 mod worker;
 
+pub(crate) use respond::{head_fault_status, refusal_status};
+
 use self::listener::{Acceptor, Counts};
 use self::worker::{RouteSeed, WorkerSeed};
 use crate::config::Inbound;

@@ -40,6 +40,16 @@ pub(super) const TOO_MANY_CONNECTIONS: OwnAnswer = OwnAnswer {
     retry_after: Some(Duration::from_secs(1)),
 };
 
+/// The status that a refusal is answered with, for those who tell of it before it happens.
+pub(crate) fn refusal_status(refusal: Refusal) -> u16 {
+    of_refusal(refusal).status
+}
+
+/// The same for a head that cannot be served.
+pub(crate) fn head_fault_status(fault: HeadFault) -> u16 {
+    to_head_fault(fault).status
+}
+
 /// The answer to a refused request.
 pub(super) fn to_refusal(decision: &Decision, refusal: Refusal) -> OwnAnswer {
     OwnAnswer { retry_after: decision.retry_after, ..of_refusal(refusal) }

@@ -13,6 +13,7 @@ mod command_line;
 mod config_check;
 mod demo;
 mod enumeration;
+mod explain;
 mod framing;
 mod identity;
 mod keys_and_signing;

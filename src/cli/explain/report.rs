@@ -1,0 +1,248 @@
+//! What there is to tell of one request: its readings, its class, and what would come of it.
+
+use crate::clock;
+use crate::config::Config;
+use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
+use crate::policy::decision::{Decision, Outcome, Refusal};
+use crate::policy::enforcement::{Enforcement, Sampling};
+use crate::policy::failure_limit::FailureLimit;
+use crate::request::client::LimitKey;
+use crate::request::facts::{Claims, RequestFacts};
+use crate::request::head::{HeadFault, HeadLimits, RequestHead};
+use crate::request::readings::Readings;
+use crate::rules::classify::{Class, Classification, Judged as Step, RuleIndex, RuleSet};
+use crate::rules::percentage::Percentage;
+use crate::signature::hmac_v1::sign;
+use crate::signature::key::{ServiceId, ServiceKey, ServiceKeys};
+use crate::signature::verify::KeyLookup;
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+/// Everything that is told.
+pub(super) struct Report {
+    pub(super) method: String,
+    /// Without the query; all of it when it cannot be read.
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) verdict: Verdict,
+}
+
+/// Can the request be read at all?
+pub(super) enum Verdict {
+    /// No: refused in both modes, whatever the rules say.
+    Malformed(HeadFault),
+    Judged(Box<Judged>),
+}
+
+/// What the rules say, and what follows.
+pub(super) struct Judged {
+    pub(super) readings: Vec<ReadingRow>,
+    pub(super) unreadable: bool,
+    pub(super) class: Class,
+    pub(super) rules: Vec<RuleRow>,
+    /// The rule that evidence names.
+    pub(super) named: Option<String>,
+    pub(super) enforcement: Enforcement,
+    /// The effective percentage.
+    pub(super) percentage: Percentage,
+    pub(super) unsigned: Fate,
+    /// With a valid signature, for each service that the configuration names.
+    pub(super) signed: Vec<(ServiceId, Fate)>,
+    /// The same for every other service that has a key.
+    pub(super) others: Fate,
+    /// The same for the service that was asked about.
+    pub(super) asked: Option<Fate>,
+}
+
+/// One reading of the path.
+pub(super) struct ReadingRow {
+    pub(super) text: String,
+    pub(super) made_by: Vec<&'static str>,
+    pub(super) class: Class,
+    /// `None`: no rule covers it.
+    pub(super) under: Option<Under>,
+}
+
+/// What a reading falls under.
+#[derive(PartialEq, Eq)]
+pub(super) struct Under {
+    pub(super) rule: RuleIndex,
+    pub(super) name: String,
+    pub(super) pattern: String,
+    pub(super) stretched: bool,
+}
+
+/// One of the rules that decided.
+pub(super) struct RuleRow {
+    pub(super) name: String,
+    /// `None`: any known service.
+    pub(super) callers: Option<Vec<String>>,
+    pub(super) enforce: Option<Percentage>,
+}
+
+/// What comes of a request, whatever it is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Always the same.
+    Certain(Outcome, Option<Refusal>),
+    /// Refused as often as the effective percentage says, else `would_refuse`.
+    Drawn(Refusal),
+}
+
+impl Report {
+    /// Reads, judges and collects.
+    pub(super) fn of(config: &Config, method: &str, target: &str, asked: Option<&ServiceId>) -> Report {
+        let text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let limits =
+            HeadLimits { head: config.limits.head, target: config.limits.target, fields: config.limits.headers };
+        match RequestHead::parse(text.as_bytes(), &limits) {
+            Err(fault) => Report {
+                method: method.to_owned(),
+                path: target.to_owned(),
+                query: None,
+                verdict: Verdict::Malformed(fault),
+            },
+            Ok(head) => Report {
+                method: head.method().to_owned(),
+                path: head.path().to_owned(),
+                query: head.query().map(str::to_owned),
+                verdict: Verdict::Judged(Box::new(Judged::of(config, &head, asked))),
+            },
+        }
+    }
+}
+
+impl Judged {
+    fn of(config: &Config, head: &RequestHead, asked: Option<&ServiceId>) -> Judged {
+        let readings = Readings::of(head.path());
+        let trace = config.rules.trace(head.method(), &readings);
+        let classification = &trace.classification;
+        let bench = Bench::new(config, head);
+        let (unsigned, decision) = bench.fate(None);
+        let class = classification.class();
+        let known = match class {
+            Class::Exempt | Class::Open => BTreeSet::new(),
+            Class::Service => services(config, classification),
+        };
+        let mut signed: Vec<(ServiceId, Fate)> =
+            known.iter().map(|id| (id.clone(), bench.fate(Some(id)).0)).collect();
+        signed.sort_by_key(|(_, fate)| !fate.is_allowed());
+        Judged {
+            readings: trace.steps.iter().map(|step| ReadingRow::of(&config.rules, step)).collect(),
+            unreadable: readings.is_unreadable(),
+            class,
+            rules: classification.rules().iter().map(|index| RuleRow::of(&config.rules, *index)).collect(),
+            named: classification.named_rule().map(|index| config.rules.rule(index).name.to_string()),
+            enforcement: config.enforcement,
+            percentage: decision.percentage,
+            unsigned,
+            signed,
+            others: bench.fate(Some(&stranger(&known))).0,
+            asked: asked.map(|id| bench.fate(Some(id)).0),
+        }
+    }
+}
+
+impl ReadingRow {
+    fn of(rules: &RuleSet, step: &Step<'_>) -> ReadingRow {
+        let under = step.under.map(|under| {
+            let rule = rules.rule(under.rule);
+            Under {
+                rule: under.rule,
+                name: rule.name.to_string(),
+                pattern: rule.patterns[under.pattern].to_string(),
+                stretched: under.stretched,
+            }
+        });
+        let made_by = step.reading.steps().each().map(|step| step.describe()).collect();
+        ReadingRow { text: step.reading.text().to_owned(), made_by, class: step.class, under }
+    }
+}
+
+impl RuleRow {
+    fn of(rules: &RuleSet, index: RuleIndex) -> RuleRow {
+        let rule = rules.rule(index);
+        let callers = rule.callers.as_ref().map(|callers| callers.iter().map(ToString::to_string).collect());
+        RuleRow { name: rule.name.to_string(), callers, enforce: rule.enforce }
+    }
+}
+
+impl Fate {
+    /// Does it pass the checks? (In mode `log` it goes through even if not.)
+    pub(super) const fn is_allowed(self) -> bool {
+        matches!(self, Fate::Certain(Outcome::Allow | Outcome::Authenticated | Outcome::Override, _))
+    }
+}
+
+/// Services that the configuration names, and those that the deciding rules name.
+fn services(config: &Config, classification: &Classification) -> BTreeSet<ServiceId> {
+    let callers = classification.rules().iter().filter_map(|index| config.rules.rule(*index).callers.as_ref());
+    config.services.keys().chain(callers.flatten()).cloned().collect()
+}
+
+/// An id that nobody named has.
+fn stranger(known: &BTreeSet<ServiceId>) -> ServiceId {
+    #[expect(clippy::unwrap_used, reason = "letters and digits are an id, and there are more numbers than ids")]
+    (0..)
+        .filter_map(|number: u64| ServiceId::parse(&format!("other{number}")))
+        .find(|id| !known.contains(id))
+        .unwrap()
+}
+
+/// Where a request is judged as the sidecar would, with a key and tables that nothing else knows.
+struct Bench<'b> {
+    config: &'b Config,
+    head: &'b RequestHead,
+    keys: ServiceKeys,
+}
+
+impl<'b> Bench<'b> {
+    fn new(config: &'b Config, head: &'b RequestHead) -> Bench<'b> {
+        #[expect(clippy::unwrap_used, reason = "64 letters are a key")]
+        let key = ServiceKey::from_text(&"e".repeat(64)).unwrap();
+        Bench { config, head, keys: ServiceKeys::single(key) }
+    }
+
+    /// What comes of it at every draw, and one of the decisions.
+    fn fate(&self, signer: Option<&ServiceId>) -> (Fate, Decision) {
+        let [lowest, highest] = [0, u64::MAX].map(|draw| self.judge(signer, draw));
+        let fate = match (lowest.outcome, highest.outcome, lowest.reason) {
+            (Outcome::Refuse, Outcome::WouldRefuse, Some(reason)) => Fate::Drawn(reason),
+            (outcome, _, reason) => Fate::Certain(outcome, reason),
+        };
+        (fate, lowest)
+    }
+
+    fn judge(&self, signer: Option<&ServiceId>, draw: u64) -> Decision {
+        let now = clock::unix_seconds();
+        let headers = signer.map(|id| sign(&self.keys.current, id, self.head.method(), self.head.path(), now));
+        let mut claims = Claims::default();
+        for (name, value) in headers.iter().flat_map(|headers| headers.iter()) {
+            claims.note(name.as_bytes(), value.as_bytes());
+        }
+        let facts = RequestFacts {
+            method: self.head.method(),
+            path: self.head.path(),
+            query: self.head.query(),
+            claims,
+            limit_key: LimitKey::V4(Ipv4Addr::LOCALHOST),
+        };
+        let limit = self.config.rate_limit;
+        let policy = Policy {
+            rules: &self.config.rules,
+            enforcement: Enforcement { sampling: Sampling::Random, ..self.config.enforcement },
+            override_token: None,
+            window_seconds: self.config.signature.window_seconds,
+            replay: ReplayPolicy::Off,
+            failure_limit: &FailureLimit::new(limit.failures, limit.window, 1),
+            lockout: false,
+            salt: &[0; 32],
+        };
+        let moment = Moment { unix_seconds: now, monotonic: clock::monotonic(), random: draw };
+        let known = |_: &str| match signer {
+            Some(id) => KeyLookup::Known(id, &self.keys),
+            None => KeyLookup::Unknown,
+        };
+        judge(&policy, &facts, known, moment)
+    }
+}
