@@ -99,3 +99,6 @@ const FINISH: Duration = Duration::from_secs(1);
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;
