@@ -28,6 +28,7 @@ mod readings_differential;
 mod refusals;
 mod reload;
 mod retry;
+mod rules;
 mod sampling;
 mod streaming;
 mod support;

@@ -84,6 +84,13 @@ impl Builder {
         self
     }
 
+    /// Gives a section another name: `[inbound]` makes `[[inbound]]` of it.
+    pub(crate) fn rename(mut self, section: &str, name: &str) -> Builder {
+        let keys = self.sections.remove(section).unwrap();
+        self.sections.insert(name.to_owned(), keys);
+        self
+    }
+
     pub(crate) fn log_mode(self) -> Builder {
         self.set("enforcement", "mode", "\"log\"")
     }
