@@ -7,6 +7,7 @@
 
 mod admin_listener;
 mod architecture;
+mod audit_full;
 mod audit_trail;
 mod clients;
 mod command_line;
