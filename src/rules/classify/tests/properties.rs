@@ -4,8 +4,14 @@ use super::*;
 use crate::request::readings::tests::hostile_path;
 use proptest::prelude::*;
 
+/// `COUNTERSIGN_TEST_FULL=1` asks for the counts of a release.
+fn cases() -> ProptestConfig {
+    let full = std::env::var_os("COUNTERSIGN_TEST_FULL").is_some_and(|value| value == "1");
+    ProptestConfig::with_cases(if full { 1_000_000 } else { 10_000 })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(cases())]
 
     #[test]
     fn a_class_is_never_weaker_under_any_encoding(
