@@ -11,7 +11,7 @@
 //! Any order would give thousands; this gives at most [`Readings::MOST`], and equal ones are kept once. A clean path has
 //! one reading (two with a final slash) and allocates nothing. A path over [`Readings::LONGEST`] bytes that is not
 //! clean is not read at all; the rules call it `service`. So the work is bounded by 896 texts of 2 KiB, whatever comes:
-//! measured, the worst path found (832 readings) costs less than a millisecond, a common trick a microsecond.
+//! measured, the worst path found (832 readings) costs about a millisecond, a common trick a microsecond.
 //!
 //! Left out: Unicode normalization (no server known decodes `%EF%BC%8F` to a slash), and cutting at a NUL byte, which
 //! stretched prefix patterns guard.
