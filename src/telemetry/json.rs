@@ -26,6 +26,15 @@ impl<'o> JsonLine<'o> {
         self.out.push(b'"');
     }
 
+    /// A member whose value is a word of our own, of which nothing needs escaping.
+    pub(crate) fn word(&mut self, name: &'static str, value: &'static str) {
+        debug_assert!(is_plain(value));
+        self.name(name);
+        self.out.push(b'"');
+        self.out.extend_from_slice(value.as_bytes());
+        self.out.push(b'"');
+    }
+
     /// A member whose value is bytes: as UTF-8, what is none as U+FFFD.
     pub(crate) fn bytes(&mut self, name: &'static str, value: &[u8]) {
         self.name(name);
@@ -113,6 +122,12 @@ pub(crate) fn escape(out: &mut Vec<u8>, text: &str) {
             c => out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes()),
         }
     }
+}
+
+/// Is this text that stands in JSON as it is? Looks at every byte without leaving early, so that many are looked at in one
+/// step.
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |plain, b| plain & matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\'))
 }
 
 /// Can this character break a line, drive a terminal or turn the text around it?

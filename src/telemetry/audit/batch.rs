@@ -1,6 +1,7 @@
-//! [`Batch`]: filled records on their way to the writer, as plain data: fixed parts in one vector, all text in another.
+//! [`Batch`]: filled records on their way to the writer, as plain data: fixed parts in one vector, all text in another,
+//! and in a third the paths, which may hold any bytes.
 //!
-//! Copying into two growing buffers, which are swapped and used again, costs a worker some tens of nanoseconds and no
+//! Copying into growing buffers, which are swapped and used again, costs a worker some tens of nanoseconds and no
 //! allocation; a boxed string per field would cost seven.
 
 use super::record::{AuditRecord, StateChange};
@@ -12,7 +13,8 @@ use crate::rules::classify::Class;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     items: Vec<Item>,
-    text: Vec<u8>,
+    text: String,
+    paths: Vec<u8>,
     /// Units of room to give back once these are written.
     units: usize,
     /// How many of the items are changes of state.
@@ -33,43 +35,34 @@ pub(super) enum Filled<'b> {
     Change(&'b StateChange),
 }
 
-impl Filled<'_> {
-    /// When it was decided.
-    pub(super) fn unix_micros(&self) -> u64 {
-        match self {
-            Filled::Decision(record) => record.unix_micros,
-            Filled::Change(change) => change.unix_micros,
-        }
-    }
-}
-
 impl Batch {
     /// Takes a copy of a decision that holds `units` of room.
     pub(super) fn push(&mut self, record: &AuditRecord<'_>, units: usize) {
-        let at = self.text.len();
+        let (at, path_at) = (self.text.len(), self.paths.len());
         let texts = [
-            Some(record.request_id.as_bytes()),
-            record.rule.map(str::as_bytes),
-            record.service.map(str::as_bytes),
-            record.claimed_service.map(str::as_bytes),
-            record.method.map(str::as_bytes),
-            record.path,
-            Some(record.client.as_bytes()),
+            Some(record.request_id),
+            record.rule,
+            record.service,
+            record.claimed_service,
+            record.method,
+            Some(record.client),
         ];
-        let lengths = texts.map(|text| match text {
-            // every text comes out of a request head, whose limit is far below 4 GiB
-            Some(text) => u32::try_from(text.len()).unwrap_or(ABSENT),
-            None => ABSENT,
-        });
+        let lengths = texts.map(|text| length_of(text.map(str::len)));
         for (text, length) in texts.into_iter().zip(lengths) {
             if length != ABSENT {
-                self.text.extend_from_slice(text.unwrap_or_default());
+                self.text.push_str(text.unwrap_or_default());
             }
+        }
+        let path_length = length_of(record.path.map(<[u8]>::len));
+        if path_length != ABSENT {
+            self.paths.extend_from_slice(record.path.unwrap_or_default());
         }
         self.items.push(Item::Decision(Stored {
             units,
             at,
             lengths,
+            path_at,
+            path_length,
             unix_micros: record.unix_micros,
             generation: record.generation,
             skew_seconds: record.skew_seconds,
@@ -106,7 +99,7 @@ impl Batch {
 
     /// Bytes of text.
     pub(super) fn text_len(&self) -> usize {
-        self.text.len()
+        self.text.len() + self.paths.len()
     }
 
     /// Units of room to give back.
@@ -122,10 +115,18 @@ impl Batch {
         }
     }
 
+    /// When the item at `index` was decided.
+    pub(super) fn unix_micros_of(&self, index: usize) -> u64 {
+        match &self.items[index] {
+            Item::Decision(stored) => stored.unix_micros,
+            Item::Change(change) => change.unix_micros,
+        }
+    }
+
     /// The item at `index`, which is below [`Batch::len`].
     pub(super) fn item(&self, index: usize) -> Filled<'_> {
         match &self.items[index] {
-            Item::Decision(stored) => Filled::Decision(stored.read(&self.text)),
+            Item::Decision(stored) => Filled::Decision(stored.read(&self.text, &self.paths)),
             Item::Change(change) => Filled::Change(change),
         }
     }
@@ -134,6 +135,7 @@ impl Batch {
     pub(super) fn clear(&mut self) {
         self.items.clear();
         self.text.clear();
+        self.paths.clear();
         self.units = 0;
         self.changes = 0;
     }
@@ -142,6 +144,7 @@ impl Batch {
     pub(super) fn shrink(&mut self) {
         self.items.shrink_to(IDLE_ITEMS);
         self.text.shrink_to(IDLE_TEXT);
+        self.paths.shrink_to(IDLE_TEXT);
     }
 }
 
@@ -150,7 +153,9 @@ impl Batch {
 struct Stored {
     units: usize,
     at: usize,
-    lengths: [u32; 7],
+    lengths: [u32; 6],
+    path_at: usize,
+    path_length: u32,
     unix_micros: u64,
     generation: u64,
     skew_seconds: Option<i64>,
@@ -168,33 +173,33 @@ struct Stored {
 }
 
 impl Stored {
-    fn read<'b>(&self, text: &'b [u8]) -> AuditRecord<'b> {
+    fn read<'b>(&self, text: &'b str, paths: &'b [u8]) -> AuditRecord<'b> {
         let mut at = self.at;
-        let [request_id, rule, service, claimed_service, method, path, client] = self.lengths.map(|length| {
+        let [request_id, rule, service, claimed_service, method, client] = self.lengths.map(|length| {
             (length != ABSENT).then(|| {
                 let start = at;
                 at += length as usize;
                 &text[start..at]
             })
         });
-        // all but the path went in as text
-        let utf8 = |bytes: Option<&'b [u8]>| bytes.and_then(|b| std::str::from_utf8(b).ok());
+        let path =
+            (self.path_length != ABSENT).then(|| &paths[self.path_at..self.path_at + self.path_length as usize]);
         AuditRecord {
             unix_micros: self.unix_micros,
-            request_id: utf8(request_id).unwrap_or_default(),
+            request_id: request_id.unwrap_or_default(),
             outcome: self.outcome,
             reason: self.reason,
             cause: self.cause,
             fault: self.fault,
             class: self.class,
-            rule: utf8(rule),
-            service: utf8(service),
-            claimed_service: utf8(claimed_service),
+            rule,
+            service,
+            claimed_service,
             scheme: self.scheme,
             skew_seconds: self.skew_seconds,
-            method: utf8(method),
+            method,
             path,
-            client: utf8(client).unwrap_or_default(),
+            client: client.unwrap_or_default(),
             mode: self.mode,
             percentage: self.percentage,
             status: self.status,
@@ -203,6 +208,11 @@ impl Stored {
             generation: self.generation,
         }
     }
+}
+
+/// Every text comes out of a request head, whose limit is far below 4 GiB.
+fn length_of(length: Option<usize>) -> u32 {
+    length.and_then(|length| u32::try_from(length).ok()).unwrap_or(ABSENT)
 }
 
 /// The length that means: no such field.

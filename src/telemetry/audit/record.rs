@@ -135,21 +135,21 @@ impl LineWriter {
     pub(super) fn decision(&mut self, out: &mut Vec<u8>, record: &AuditRecord<'_>) {
         let mut line = self.begin(out, record.unix_micros);
         line.text("request_id", record.request_id);
-        line.text("direction", "inbound");
-        line.text("outcome", record.outcome.code());
-        optional(record.reason, |reason| line.text("reason", reason.code()));
-        optional(record.cause, |cause| line.text("cause", cause.code()));
-        optional(record.fault, |fault| line.text("fault", fault));
-        optional(record.class, |class| line.text("class", class_code(class)));
+        line.word("direction", "inbound");
+        line.word("outcome", record.outcome.code());
+        optional(record.reason, |reason| line.word("reason", reason.code()));
+        optional(record.cause, |cause| line.word("cause", cause.code()));
+        optional(record.fault, |fault| line.word("fault", fault));
+        optional(record.class, |class| line.word("class", class_code(class)));
         optional(record.rule, |rule| line.text("rule", rule));
         optional(record.service, |service| line.text("service", service));
         optional(record.claimed_service, |claimed| line.text("claimed_service", claimed));
-        optional(record.scheme, |scheme| line.text("scheme", scheme));
+        optional(record.scheme, |scheme| line.word("scheme", scheme));
         optional(record.skew_seconds, |skew| line.signed("skew_seconds", skew));
         optional(record.method, |method| line.text("method", method));
         optional(record.path, |path| line.bytes("path", path));
         line.text("client", record.client);
-        line.text("mode", record.mode.code());
+        line.word("mode", record.mode.code());
         line.unsigned("percentage", record.percentage.into());
         optional(record.status, |status| line.unsigned("status", status.into()));
         line.unsigned("own_us", record.own_us.into());
@@ -161,7 +161,7 @@ impl LineWriter {
     /// Appends the line of a change of state.
     pub(super) fn change(&mut self, out: &mut Vec<u8>, change: &StateChange) {
         let mut line = self.begin(out, change.unix_micros);
-        line.text("event", change.event.code());
+        line.word("event", change.event.code());
         line.text("who", &change.who);
         line.text("why", &change.why);
         for (name, value) in &change.detail {

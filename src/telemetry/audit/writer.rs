@@ -197,7 +197,7 @@ impl Writer {
         self.lines.skip(skipped);
         for (batch, filled) in self.batches.iter().enumerate() {
             self.order.extend((0..filled.len()).map(|item| Place {
-                unix_micros: filled.item(item).unix_micros(),
+                unix_micros: filled.unix_micros_of(item),
                 batch,
                 item,
             }));
