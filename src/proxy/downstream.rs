@@ -144,16 +144,18 @@ impl Client {
             let Config { limits, timeouts, .. } = &*worker.shared.snapshot.load().config;
             (HeadLimits { head: limits.head, target: limits.target, fields: limits.headers }, timeouts.head)
         };
-        let until = clock::monotonic() + within;
+        let began = clock::monotonic();
         let mut looked_at = 0;
         let mut line_is_good = false;
         loop {
             let begun = self.buffer.filled();
-            if !line_is_good {
+            let end = head::find_end(begun, looked_at);
+            // Of a head that is not whole, what can be said already is said.
+            if !line_is_good && !matches!(end, Ok(Some(_))) {
                 head::early_fault(begun, &limits)?;
                 line_is_good = begun.contains(&b'\n');
             }
-            if let Some(end) = head::find_end(begun, looked_at)? {
+            if let Some(end) = end? {
                 let head = RequestHead::parse(&begun[..end], &limits)?;
                 self.buffer.consume(end);
                 return Ok(head);
@@ -162,7 +164,7 @@ impl Client {
             if begun.len() >= limits.head {
                 return Err(HeadEnd::Fault(HeadFault::HeadTooLong));
             }
-            self.more(worker, until, limits.head + 1).await?;
+            self.more(worker, began + within, limits.head + 1).await?;
         }
     }
 

@@ -5,6 +5,7 @@
 //! (obs-fold, a space before the colon, a bare CR or LF, NUL) is a fault here, because they forgive it differently.
 
 use super::head::HeadFault;
+use memchr::memchr;
 
 /// A range of bytes in the head it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -86,7 +87,7 @@ impl Fields {
 /// Where the next line ends. A line feed without carriage return is a fault; a carriage return without line feed is
 /// found later, as a byte that no name or value may hold.
 fn find_crlf(text: &[u8]) -> Result<usize, HeadFault> {
-    match text.iter().position(|&b| b == b'\n') {
+    match memchr(b'\n', text) {
         Some(at) if at > 0 && text[at - 1] == b'\r' => Ok(at - 1),
         Some(_) | None => Err(HeadFault::BareLineEnd),
     }
@@ -102,7 +103,8 @@ fn field(text: &[u8], start: usize, end: usize) -> Result<FieldSpan, HeadFault> 
         return Err(HeadFault::FieldName);
     }
     let raw = &line[colon + 1..];
-    if !raw.iter().all(|&b| is_value_byte(b)) {
+    // Every byte is looked at, so that many can be looked at in one step.
+    if !raw.iter().fold(true, |good, &b| good & is_value_byte(b)) {
         return Err(HeadFault::FieldValue);
     }
     let is_blank = |&b: &u8| matches!(b, b' ' | b'\t');

@@ -10,6 +10,7 @@
 pub use super::fault::HeadFault;
 use super::fields::{Fields, Span, is_token_byte, list_members};
 use super::framing::Framing;
+use memchr::memchr;
 
 /// How much of a head is read before it is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl RequestHead {
         if text.len() > limits.head {
             return Err(HeadFault::HeadTooLong);
         }
-        let line_end = text.iter().position(|&b| b == b'\n').ok_or(HeadFault::BareLineEnd)?;
+        let line_end = memchr(b'\n', text).ok_or(HeadFault::BareLineEnd)?;
         let line = RequestLine::parse(&text[..=line_end], limits.target)?;
         let fields = Fields::parse(text, line_end + 1, limits.fields)?;
         let text: Box<[u8]> = text.into();
@@ -146,7 +147,7 @@ impl RequestHead {
 /// # Errors
 /// The fault of the request line, if its end has come; or of its length or first byte, if not.
 pub fn early_fault(begun: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
-    match begun.iter().position(|&b| b == b'\n') {
+    match memchr(b'\n', begun) {
         Some(end) => RequestLine::parse(&begun[..=end], limits.target).map(|_| ()),
         None if begun.first().is_some_and(|&b| !is_token_byte(b)) => Err(HeadFault::RequestLine),
         None if begun.len() > limits.target + LINE_OVERHEAD => Err(HeadFault::TargetTooLong),
@@ -160,7 +161,7 @@ pub fn early_fault(begun: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
 /// [`HeadFault::BareLineEnd`] as soon as one is there: such a head might never end.
 pub fn find_end(begun: &[u8], from: usize) -> Result<Option<usize>, HeadFault> {
     let mut at = from;
-    while let Some(offset) = begun[at..].iter().position(|&b| b == b'\n') {
+    while let Some(offset) = memchr(b'\n', &begun[at..]) {
         let end = at + offset;
         match begun[..end] {
             [.., b'\n', b'\r'] => return Ok(Some(end + 1)),

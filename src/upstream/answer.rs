@@ -6,6 +6,7 @@
 use crate::request::fields::{Fields, Span, list_members};
 use crate::request::framing::content_length;
 use crate::wire::body::BodyLength;
+use memchr::memchr;
 
 /// The head of one answer.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl AnswerHead {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(text: &[u8], to_head: bool) -> Result<AnswerHead, AnswerFault> {
-        let line_end = text.iter().position(|&b| b == b'\n').ok_or(AnswerFault("status_line"))?;
+        let line_end = memchr(b'\n', text).ok_or(AnswerFault("status_line"))?;
         let (status, reason, is_11) = status_line(&text[..=line_end])?;
         let fields = Fields::parse(text, line_end + 1, MAX_FIELDS).map_err(|fault| AnswerFault(fault.code()))?;
         let mut lengths: Option<Result<u64, AnswerFault>> = None;
@@ -115,10 +116,16 @@ impl AnswerHead {
     }
 }
 
-/// Where a head ends in what has come so far: behind its empty line.
+/// Where a head ends in what has come so far, looking from `from` on (what was looked at before): behind its empty line.
 pub fn head_end(text: &[u8], from: usize) -> Option<usize> {
-    let from = from.saturating_sub(3);
-    text[from..].windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at + 4)
+    let mut at = from;
+    while let Some(offset) = memchr(b'\n', &text[at..]) {
+        at += offset + 1;
+        if text[..at].ends_with(b"\r\n\r\n") {
+            return Some(at);
+        }
+    }
+    None
 }
 
 fn status_line(line: &[u8]) -> Result<(u16, Span, bool), AnswerFault> {
@@ -168,6 +175,22 @@ mod tests {
             AnswerHead::parse(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", true).unwrap().length(),
             BodyLength::None
         );
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_however_it_arrives() {
+        let text = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n\r\n\r\nrest";
+        let end = text.len() - b"\r\n\r\nrest".len();
+        for split in 0..=text.len() {
+            let first = head_end(&text[..split], 0);
+            assert_eq!(first, (split >= end).then_some(end), "{split}");
+            if first.is_none() {
+                assert_eq!(head_end(text, split), Some(end), "{split}");
+            }
+        }
+        for never in [&b""[..], b"\r\n", b"A\n\n", b"A\r\n\n", b"A\n\r\n", b"A\r\n\r"] {
+            assert_eq!(head_end(never, 0), None);
+        }
     }
 
     #[test]
