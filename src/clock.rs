@@ -30,7 +30,7 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
 
 /// A new request id: UUIDv7, so that ids sort by time in logs.
 pub fn request_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+    uuid::Uuid::now_v7().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
 }
 
 /// A random number for a draw that is made anew for each request. If the kernel has no chance to give, 0: the draw that

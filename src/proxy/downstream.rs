@@ -9,10 +9,11 @@ use super::respond::{self, Wrapping};
 use super::worker::Worker;
 use crate::clock;
 use crate::config::Config;
-use crate::request::client::Peer;
+use crate::request::client::{ClientAddress, Peer};
 use crate::request::head::{self, HeadFault, HeadLimits, RequestHead};
 use crate::wire::buffer::Buffer;
 use crate::wire::socket::Socket;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::{timeout, timeout_at};
 
@@ -21,6 +22,8 @@ pub(super) struct Client {
     pub(super) socket: Socket,
     pub(super) buffer: Buffer,
     pub(super) peer: Peer,
+    /// The peer as a client address, and its text: the same for every request that no trusted proxy brings.
+    pub(super) direct: (ClientAddress, Rc<str>),
     /// Which listener took it.
     pub(super) listener: usize,
 }
@@ -54,7 +57,9 @@ const LINGER_BYTES: usize = 64 * 1024 * 1024;
 pub(super) async fn serve(worker: &Worker, socket: Socket, peer: Peer, listener: usize) {
     worker.metrics.connections(1);
     let _open = Open(worker);
-    let mut client = Client { socket, buffer: Buffer::default(), peer, listener };
+    let direct = ClientAddress::of(peer, &[], []);
+    let direct = (direct, direct.to_string().into());
+    let mut client = Client { socket, buffer: Buffer::default(), peer, direct, listener };
     let mut is_fresh = true;
     loop {
         if client.buffer.is_empty() {
@@ -144,7 +149,7 @@ impl Client {
             let Config { limits, timeouts, .. } = &*worker.shared.snapshot.load().config;
             (HeadLimits { head: limits.head, target: limits.target, fields: limits.headers }, timeouts.head)
         };
-        let began = clock::monotonic();
+        let mut until = None;
         let mut looked_at = 0;
         let mut line_is_good = false;
         loop {
@@ -164,7 +169,8 @@ impl Client {
             if begun.len() >= limits.head {
                 return Err(HeadEnd::Fault(HeadFault::HeadTooLong));
             }
-            self.more(worker, began + within, limits.head + 1).await?;
+            let until = *until.get_or_insert_with(|| clock::monotonic() + within);
+            self.more(worker, until, limits.head + 1).await?;
         }
     }
 

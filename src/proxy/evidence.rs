@@ -38,14 +38,16 @@ pub(super) struct Evidence<'e> {
 }
 
 impl Evidence<'_> {
-    /// Notes that the request is ready to go upstream.
-    pub(super) fn ready(&mut self) {
-        self.before = clock::monotonic().duration_since(self.received);
+    /// Notes that the request is ready to go upstream; gives the time.
+    pub(super) fn ready(&mut self) -> Instant {
+        let now = clock::monotonic();
+        self.before = now.duration_since(self.received);
+        now
     }
 
-    /// Notes that it has gone.
-    pub(super) fn sent(&mut self) {
-        self.sent = Some(clock::monotonic());
+    /// Notes that it has gone; gives the time.
+    pub(super) fn sent(&mut self) -> Instant {
+        *self.sent.insert(clock::monotonic())
     }
 
     /// Notes that the answer's head is there.

@@ -96,9 +96,9 @@ pub(super) async fn forward(client: &mut Client, exchange: &Exchange<'_>, eviden
             Err(end) => return client_ended(client, exchange, evidence, end, false).await,
         }
     }
-    evidence.ready();
+    let ready = evidence.ready();
     let pool = &worker.routes[client.listener].pool;
-    let mut reused = pool.reuse(&worker.buffers).await;
+    let mut reused = pool.reuse(&worker.buffers, ready).await;
     loop {
         let (may_retry, connection) = match reused.take() {
             Some(connection) => (is_retriable(head), connection),
@@ -128,19 +128,18 @@ async fn once(
     may_retry: bool,
 ) -> Option<After> {
     let Exchange { worker, config, head, .. } = exchange;
+    let written = connection.socket.write_all(first, exchange.first_byte).await;
+    let sent = evidence.sent();
+    if written.is_err() && may_retry {
+        return None;
+    }
     let progress = Progress {
         upload_whole: Cell::new(upload.is_done()),
-        moved: Cell::new(clock::monotonic()),
+        moved: Cell::new(sent),
         begun: Cell::new(false),
         gated: Cell::new(head.expects_continue()),
         gate: Notify::new(),
     };
-    let written = connection.socket.write_all(first, exchange.first_byte).await;
-    evidence.sent();
-    if written.is_err() && may_retry {
-        return None;
-    }
-    progress.moved.set(clock::monotonic());
     let Connection { socket: upstream, buffer: upstream_buffer, .. } = &mut connection;
     let Client { socket, buffer, .. } = client;
     let relay = Relay { exchange, progress: &progress, client: socket, upstream };
@@ -204,7 +203,7 @@ async fn first_piece(
     upload: &mut Transfer,
     first: &mut Vec<u8>,
 ) -> Result<(), ClientEnd> {
-    let until = clock::monotonic() + FIRST_PIECE;
+    let mut until = None;
     let head_only = first.len();
     loop {
         upload.gather(&mut client.buffer, first).map_err(ClientEnd::Fault)?;
@@ -212,6 +211,7 @@ async fn first_piece(
             return Ok(());
         }
         let read = client.socket.read(&mut client.buffer, &exchange.worker.buffers, LARGE);
+        let until = *until.get_or_insert_with(|| clock::monotonic() + FIRST_PIECE);
         match tokio::time::timeout_at(until.into(), read).await {
             Err(_) => return Ok(()),
             Ok(Ok(0) | Err(_)) => return Err(ClientEnd::Gone),

@@ -19,6 +19,7 @@ use crate::signature::key::is_service_id;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::AuditSlot;
 use crate::wire::body::{Transfer, WrittenAs};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Serves one request whose head could be read.
@@ -28,7 +29,10 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     let config = &*snapshot.config;
     let inbound = inbound_of(config, worker.routes[client.listener].inbound);
     let address = ClientAddress::of(client.peer, &inbound.trusted_proxies, rewrite::forwarded_for(head));
-    let address_text = address.to_string();
+    let address_text = match &client.direct {
+        (direct, text) if *direct == address => Rc::clone(text),
+        _ => address.to_string().into(),
+    };
     let claims = claims(head);
     let facts = RequestFacts {
         method: head.method(),
@@ -110,7 +114,7 @@ pub(super) async fn refuse_malformed(client: &mut Client, worker: &Worker, fault
     let snapshot = worker.snapshot();
     let received = clock::monotonic();
     let request_id = clock::request_id();
-    let address = ClientAddress::of(client.peer, &[], []).to_string();
+    let address = Rc::clone(&client.direct.1);
     let mut evidence = Evidence {
         worker,
         snapshot: &snapshot,

@@ -78,7 +78,7 @@ impl Relay<'_> {
     async fn head(&self, buffer: &mut Buffer) -> Result<AnswerHead, Ended> {
         let Exchange { worker, head: request, first_byte, .. } = self.exchange;
         let mut looked_at = 0;
-        let continue_by = clock::monotonic() + CONTINUE_WAIT;
+        let continue_by = self.progress.gated.get().then(|| clock::monotonic() + CONTINUE_WAIT);
         loop {
             if let Some(end) = head_end(buffer.filled(), looked_at) {
                 let answer =
@@ -94,7 +94,10 @@ impl Relay<'_> {
                 return Err(Ended::Fault(UpstreamFault::InvalidAnswer));
             }
             let answer_by = self.progress.moved.get() + *first_byte;
-            let wake = if self.progress.gated.get() { answer_by.min(continue_by) } else { answer_by };
+            let wake = match continue_by {
+                Some(continue_by) if self.progress.gated.get() => answer_by.min(continue_by),
+                Some(_) | None => answer_by,
+            };
             match timeout_at(wake.into(), self.upstream.read(buffer, &worker.buffers, MAX_ANSWER_HEAD)).await {
                 Ok(Ok(count)) if count > 0 => {}
                 // An end before any byte of an answer: the connection was stale, or the upstream gave up.
@@ -102,7 +105,7 @@ impl Relay<'_> {
                 Ok(Ok(_) | Err(_)) => return Err(Ended::Fault(UpstreamFault::Closed)),
                 Err(_) => {
                     let now = clock::monotonic();
-                    if self.progress.gated.get() && now >= continue_by {
+                    if self.progress.gated.get() && continue_by.is_some_and(|by| now >= by) {
                         self.open_gate().await?;
                     } else if now >= self.progress.moved.get() + *first_byte {
                         return Err(Ended::Fault(UpstreamFault::FirstByteTimeout));
@@ -152,13 +155,14 @@ impl Relay<'_> {
         let mut body = Transfer::new(answer.length(), written_as, rewrite::ANSWER_TRAILERS);
         loop {
             match body.pass(&mut out, buffer, self.client, write_idle).await {
-                Ok(()) => self.progress.moved.set(clock::monotonic()),
+                Ok(()) => {}
                 Err(TransferFault::Source(_)) => return Ended::Cut { reset: until_close },
                 Err(TransferFault::Sink(fault)) => return self.cut(&fault, until_close),
             }
             if body.is_done() {
                 return Ended::Whole { reusable: answer.keep_alive(), keep };
             }
+            self.progress.moved.set(clock::monotonic());
             if body.is_large() {
                 buffer.enlarge(&worker.buffers);
             }
