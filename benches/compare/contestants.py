@@ -25,6 +25,7 @@ class Setting:
     """What every start needs to know."""
 
     binary: Path
+    before: Path | None
     nginx: str | None
     haproxy: str | None
     python: Path | None
@@ -64,7 +65,7 @@ class Contestant:
     missing: object = lambda setting: None
 
 
-def find_tools(binary=None):
+def find_tools(binary=None, before=None):
     """Paths of everything that may take part; `None` for what is not here."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -72,6 +73,7 @@ def find_tools(binary=None):
     python = venv / "bin/python"
     return {
         "binary": Path(binary) if binary else target / "release/countersign",
+        "before": Path(before) if before else None,
         "nginx": shutil.which("nginx", path=path),
         "haproxy": shutil.which("haproxy", path=path),
         "python": python if python.exists() else None,
@@ -135,7 +137,7 @@ def start_haproxy_plain(setting, backend):
     return start_haproxy(setting, backend, "haproxy-plain.cfg")
 
 
-def start_countersign(setting, backend, audit=None):
+def start_countersign(setting, backend, audit=None, binary=None):
     """With the configuration that is shipped for the fleet; flags say what is other here than there."""
     directory, port, admin = place(setting, "countersign"), free_port(), free_port()
     for name in ("state", "keys", "audit"):
@@ -153,7 +155,7 @@ def start_countersign(setting, backend, audit=None):
         "audit": audit or directory / "audit/audit.jsonl",
         "admin": f"127.0.0.1:{admin}",
     }
-    command = [setting.binary, "run", "--config", SHIPPED, *(f"--{name}={value}" for name, value in flags.items())]
+    command = [binary or setting.binary, "run", "--config", SHIPPED, *(f"--{name}={value}" for name, value in flags.items())]
     setting.configurations["countersign"] = " ".join(map(str, command)) + "\n" + SHIPPED.read_text()
     stdout = subprocess.DEVNULL if audit == "stdout" else None
     program = Program("countersign", command, setting.proxy_cpu, directory, stdout=stdout)
@@ -162,6 +164,10 @@ def start_countersign(setting, backend, audit=None):
 
 def start_countersign_unwritten(setting, backend):
     return start_countersign(setting, backend, audit="stdout")
+
+
+def start_countersign_before(setting, backend):
+    return start_countersign(setting, backend, binary=setting.before)
 
 
 def start_uvicorn(setting, application):
@@ -224,6 +230,10 @@ def without_binary(setting):
     return None if setting.binary.exists() else f"{setting.binary} is not built (cargo build --release)"
 
 
+def without_before(setting):
+    return None if setting.before and setting.before.exists() else "name another binary with --before"
+
+
 def without_chain(setting):
     return without_binary(setting) or without_python(setting)
 
@@ -235,6 +245,7 @@ CONTESTANTS = [
     Contestant("haproxy", "plain proxy", False, start_haproxy_plain, False, missing=without_haproxy),
     Contestant("haproxy-hmac", "verifies natively", True, start_haproxy, missing=without_haproxy),
     Contestant("countersign", "as shipped", True, start_countersign, missing=without_binary),
+    Contestant("countersign-before", "another binary of it", True, start_countersign_before, False, missing=without_before),
     Contestant("countersign-devnull", "audit to stdout, nobody keeps it", True, start_countersign_unwritten, False,
                missing=without_binary),  # fmt: skip
     Contestant("fastapi", "no check", False, start_fastapi, missing=without_python),
