@@ -204,7 +204,7 @@ fn attempts_are_counted_by_service_and_result() {
 fn there_is_one_record_for_each_decision() {
     let upstream = Recorder::plain();
     let sidecar = Builder::guarding(upstream.address).unlimited().start();
-    let (threads, each) = (4, count(500, 25_000));
+    let (threads, each) = (4, count(25_000, 250_000));
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let address = sidecar.address;

@@ -288,7 +288,7 @@ fn no_mutated_path_runs_the_guarded_handler_unsigned() {
         let seed = seed() + parser as u64;
         let mut random = Random::seeded(seed);
         let mut client = Client::connect(sidecar.address);
-        let (mut passed, rounds) = (0, count(3_000, 500_000));
+        let (mut passed, rounds) = (0, count(10_000, 500_000));
         for round in 0..rounds {
             let base = random.pick(&["/api/internal", "/api/internal/x", "/api/chat/x", "/api/internal/y/z"]);
             let target = respell(&mut random, base);
