@@ -279,3 +279,13 @@ fn several_backends_are_guarded_by_one_sidecar() {
     let head = exchange(other, "HEAD /to-second HTTP/1.1\r\nHost: b\r\n\r\n");
     assert_eq!(head.status, 200);
 }
+
+#[test]
+fn the_guarded_port_serves_nothing_of_our_own() {
+    let upstream = Recorder::plain();
+    let sidecar = under(&upstream, super::support::sidecar::RULES);
+    for path in ["/metrics", "/healthz", "/readyz", "/livez", "/v1/status", "/v1/enforcement"] {
+        assert_eq!(get(sidecar.address, path).text(), "ok");
+        assert_eq!(upstream.marked(&format!(" {path} ")).len(), 1, "{path}");
+    }
+}
