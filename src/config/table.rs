@@ -334,7 +334,10 @@ impl<'w> Table<'w> {
 
     fn ask(&mut self, key: &'static str) -> Option<&'w Spanned<DeValue<'w>>> {
         self.reader.problems.note_asked(|| self.full(key));
-        self.known.push(key);
+        // A key may be asked about twice: what kind of value, then which.
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.entries.and_then(|entries| entries.get(key))
     }
 }

@@ -228,3 +228,12 @@ fn no_message_shows_a_secret() {
     let shown = format!("{problems}{}{problems:?}{environment:?}", problems.to_json());
     assert!(problems.len() == 2 && !shown.contains("s3cret") && !shown.contains(&key), "{shown}");
 }
+
+#[test]
+fn the_known_keys_of_a_table_are_each_named_once() {
+    let problems = bad(&LEAST.replace("[inbound]", "[inbound]\nzzzzzz = 1"));
+    let expected = problems.iter().next().unwrap().expected.clone().unwrap();
+    for key in ["`listen`", "`upstream`", "`tls`", "`health`"] {
+        assert_eq!(expected.matches(key).count(), 1, "{key}: {expected}");
+    }
+}
