@@ -2,7 +2,8 @@
 //!
 //! A file may hold, by mistake, what should stand elsewhere: a token where the name of a file belongs, a password inside a
 //! URL, a key. Messages show lines of the file, on terminals and in logs. So they show the masked text: what looks
-//! like a secret is `*`, byte by byte, and every span stays where it was. Rather too much is masked than too little.
+//! like a secret is `*`, byte by byte, and every span stays where it was. Rather too much is masked than too little. Only `key` of a
+//! `tls` table is known to name a file: it stays readable, unless what stands there is the key itself.
 
 use std::ops::Range;
 
@@ -10,8 +11,12 @@ use std::ops::Range;
 pub(super) fn masked(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     let mut start = 0;
+    let mut in_tls = false;
     for line in text.split_inclusive('\n') {
-        for secret in secrets(line) {
+        if let Some(header) = header(line) {
+            in_tls = header.rsplit('.').next().is_some_and(|last| last.trim() == "tls");
+        }
+        for secret in secrets(line, in_tls) {
             // Blanks and quotes stay, so that the line still looks like itself.
             for byte in &mut bytes[start + secret.start..start + secret.end] {
                 if !byte.is_ascii_whitespace() && !matches!(byte, b'"' | b'\'') {
@@ -25,20 +30,29 @@ pub(super) fn masked(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(text.len()))
 }
 
-/// Where in a line secrets may be.
-fn secrets(line: &str) -> Vec<Range<usize>> {
+/// `inbound.tls` of `[inbound.tls]` and `[[inbound.tls]]`.
+fn header(line: &str) -> Option<&str> {
+    let line = line.trim_start().strip_prefix('[')?;
+    let name = line.strip_prefix('[').unwrap_or(line);
+    name.split_once(']').map(|(name, _)| name)
+}
+
+/// Where in a line secrets may be. `in_tls`: does it stand in a `[...tls]` table?
+fn secrets(line: &str, in_tls: bool) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     // The value of a name that sounds like a secret.
     for (equals, _) in line.match_indices('=') {
         let name = line[..equals].trim_end().trim_end_matches(['"', '\'']);
         let name_start =
             name.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').map_or(0, |i| i + 1);
+        let before = line.get(..name_start).unwrap_or_default();
         let name = name.get(name_start..).unwrap_or_default().to_ascii_lowercase().replace('-', "_");
         let value = line[equals + 1..].trim_start();
         let sounds = ["token", "secret", "password", "passwd", "key"].iter().any(|word| name.contains(word));
         let is_place =
             name.ends_with("_file") || name.ends_with("keys") || value.trim_matches(['"', '\'']).starts_with('/');
-        if sounds && !is_place && !value.starts_with("\"redis\"") {
+        let names_a_file = name == "key" && (in_tls || is_inside_tls(before)) && !value.contains("BEGIN");
+        if sounds && !is_place && !names_a_file && !value.starts_with("\"redis\"") {
             found.push(equals + 1..line.len());
         }
     }
@@ -63,6 +77,16 @@ fn secrets(line: &str) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+/// Does this end inside `tls = {` or with `tls.`?
+fn is_inside_tls(before: &str) -> bool {
+    if before.ends_with("tls.") {
+        return true;
+    }
+    let Some((name, inside)) = before.rsplit_once('{') else { return false };
+    let name = name.trim_end().strip_suffix('=').map(str::trim_end);
+    !inside.contains('}') && name.is_some_and(|name| name.ends_with("tls"))
 }
 
 #[cfg(test)]
