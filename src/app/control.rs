@@ -139,7 +139,7 @@ impl App {
         if drained.cut > 0 {
             tracing::warn!(connections = drained.cut, "the drain deadline came, connections were cut");
         }
-        self.record(Event::Stop, who, "stopped".to_owned(), vec![("cut", drained.cut.to_string())]);
+        self.record(Event::Stop, who, "stopped".to_owned(), vec![("cut", (drained.cut as u64).into())]);
         if let Some(AdminServer { task, stop, .. }) = self.admin.take() {
             // The task may be gone already, and how it ended no longer matters.
             let _ = stop.send(());

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::config::reload::Source;
 use crate::keys::{KeyTable, dir, write};
 use crate::signature::key::{Fingerprint, ServiceId, ServiceKeys};
+use crate::telemetry::audit::Fact;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -42,7 +43,7 @@ pub(super) fn make_first(config: &Config, source: &Source) -> Result<bool, Start
 }
 
 /// What a reload changed: why, with the facts for the record. Fingerprints, never keys.
-pub(super) fn changes(before: &KeyTable, now: &KeyTable) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
+pub(super) fn changes(before: &KeyTable, now: &KeyTable) -> Vec<(&'static str, Vec<(&'static str, Fact)>)> {
     let (before, now) = (fingerprints(before), fingerprints(now));
     let ids: BTreeSet<_> = before.keys().chain(now.keys()).collect();
     ids.into_iter()
@@ -59,7 +60,7 @@ pub(super) fn changes(before: &KeyTable, now: &KeyTable) -> Vec<(&'static str, V
                 ("fingerprint_before", old.cloned()),
                 ("fingerprint", new.cloned()),
             ];
-            Some((why, facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()))
+            Some((why, facts.into_iter().filter_map(|(name, value)| Some((name, value?.into()))).collect()))
         })
         .collect()
 }
@@ -88,7 +89,7 @@ mod tests {
         let told: Vec<_> =
             changes(&before, &now).into_iter().map(|(why, facts)| (why, facts[0].1.clone(), facts.len())).collect();
         let wanted = [("a key changed", "changes", 3), ("a key came", "comes", 2), ("a key went", "goes", 2)];
-        assert_eq!(told, wanted.map(|(why, id, facts)| (why, id.to_owned(), facts)));
+        assert_eq!(told, wanted.map(|(why, id, facts)| (why, Fact::from(id), facts)));
         assert_eq!(changes(&now, &now), vec![]);
     }
 }

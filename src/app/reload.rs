@@ -76,7 +76,7 @@ impl App {
         }
         let mut facts = summary::facts(&snapshot);
         if !needs_restart.is_empty() {
-            facts.push(("needs_restart", needs_restart.join(" ")));
+            facts.push(("needs_restart", needs_restart.join(" ").into()));
         }
         self.record(Event::Reload, who, "the configuration took effect".to_owned(), facts);
         if enforcement != running.enforcement {

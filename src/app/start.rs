@@ -14,7 +14,7 @@ use crate::policy::replay::ReplayTable;
 use crate::proxy::{Listener, Proxy, Shared};
 use crate::snapshot::Snapshot;
 use crate::systemd::Inherited;
-use crate::telemetry::audit::record::Event;
+use crate::telemetry::audit::record::{Event, Fact};
 use crate::telemetry::audit::{AuditLog, StateChange};
 use crate::telemetry::logging::LogHandle;
 use crate::telemetry::metrics::Metrics;
@@ -201,7 +201,7 @@ impl App {
     }
 
     /// Puts a change of state on record.
-    pub(super) fn record(&self, event: Event, who: &str, why: String, detail: Vec<(&'static str, String)>) {
+    pub(super) fn record(&self, event: Event, who: &str, why: String, detail: Vec<(&'static str, Fact)>) {
         self.audit.queue().state_change(StateChange {
             unix_micros: clock::unix_micros(),
             event,

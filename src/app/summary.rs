@@ -6,6 +6,7 @@ use crate::config::{Inbound, Listen};
 use crate::policy::enforcement::{Mode, Sampling};
 use crate::rules::classify::Access;
 use crate::snapshot::Snapshot;
+use crate::telemetry::audit::Fact;
 
 /// The line that `systemctl status` shows.
 pub fn status(snapshot: &Snapshot) -> String {
@@ -19,12 +20,12 @@ pub fn status(snapshot: &Snapshot) -> String {
 }
 
 /// Facts of a snapshot for the record of a change of state.
-pub fn facts(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+pub fn facts(snapshot: &Snapshot) -> Vec<(&'static str, Fact)> {
     vec![
-        ("in_force_mode", mode(snapshot.enforcement.mode).to_owned()),
-        ("in_force_percentage", snapshot.enforcement.percentage.value().to_string()),
-        ("rules", snapshot.config.rules.rules().len().to_string()),
-        ("services_with_keys", snapshot.keys.ids().count().to_string()),
+        ("in_force_mode", mode(snapshot.enforcement.mode).into()),
+        ("in_force_percentage", u64::from(snapshot.enforcement.percentage.value()).into()),
+        ("rules", (snapshot.config.rules.rules().len() as u64).into()),
+        ("services_with_keys", (snapshot.keys.len() as u64).into()),
     ]
 }
 

@@ -74,7 +74,34 @@ pub struct StateChange {
     /// The configuration in force after the change.
     pub generation: u64,
     /// Further facts, as `name: value`; the names must not be those of a decision.
-    pub detail: Vec<(&'static str, String)>,
+    pub detail: Vec<(&'static str, Fact)>,
+}
+
+/// A fact beside a change of state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// Words and names.
+    Text(String),
+    /// Counts and percentages.
+    Number(u64),
+}
+
+impl From<String> for Fact {
+    fn from(text: String) -> Fact {
+        Fact::Text(text)
+    }
+}
+
+impl From<&str> for Fact {
+    fn from(text: &str) -> Fact {
+        Fact::Text(text.to_owned())
+    }
+}
+
+impl From<u64> for Fact {
+    fn from(number: u64) -> Fact {
+        Fact::Number(number)
+    }
 }
 
 /// What changed.
@@ -165,7 +192,10 @@ impl LineWriter {
         line.text("who", &change.who);
         line.text("why", &change.why);
         for (name, value) in &change.detail {
-            line.text(name, value);
+            match value {
+                Fact::Text(text) => line.text(name, text),
+                Fact::Number(number) => line.unsigned(name, *number),
+            }
         }
         line.unsigned("generation", change.generation);
         line.end();
@@ -262,7 +292,7 @@ pub(super) mod samples {
             who: "signal".to_owned(),
             why: "SIGHUP".to_owned(),
             generation: 8,
-            detail: vec![("file", "/etc/countersign/countersign.toml".to_owned())],
+            detail: vec![("file", "/etc/countersign/countersign.toml".into()), ("rules", 17.into())],
         }
     }
 }
@@ -313,7 +343,7 @@ mod tests {
             String::from_utf8(out).unwrap(),
             concat!(
                 r#"{"time":"2025-11-22T02:31:00.000000Z","boot":"b0","seq":1,"event":"reload","who":"signal","#,
-                r#""why":"SIGHUP","file":"/etc/countersign/countersign.toml","generation":8}"#,
+                r#""why":"SIGHUP","file":"/etc/countersign/countersign.toml","rules":17,"generation":8}"#,
                 "\n"
             )
         );

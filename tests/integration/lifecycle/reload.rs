@@ -33,6 +33,10 @@ fn an_edited_file_takes_effect_by_itself_and_on_a_signal() {
         (changes.len() == 2).then_some(changes)
     });
     assert_eq!(changes[0]["in_force_mode"], "log");
+    for (name, number) in [("in_force_percentage", 100), ("services_with_keys", 2)] {
+        assert_eq!(changes[0][name], number, "numbers are numbers: {}", changes[0]);
+    }
+    assert!(changes[0]["rules"].as_u64().is_some_and(|rules| rules > 0), "{}", changes[0]);
     assert_eq!(changes[1]["in_force_mode"], "enforce");
 }
 

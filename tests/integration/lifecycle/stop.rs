@@ -105,5 +105,5 @@ fn what_hangs_is_cut_at_the_drain_deadline() {
     assert_eq!(sidecar.process.wait().code(), Some(0));
     assert!(slow.try_answer("GET").is_err(), "a cut answer must not look whole");
     let stop = sidecar.audit().into_iter().find(|record| record["event"] == "stop").unwrap();
-    assert_eq!(stop["cut"], "1", "{stop}");
+    assert_eq!(stop["cut"], 1, "{stop}");
 }
