@@ -54,7 +54,7 @@ enum Extent<'a> {
     /// The path, and the same without its final slash; how many of the two count.
     Clean([Reading<'a>; 2], usize),
     Many(Vec<Reading<'a>>),
-    Unreadable,
+    Overlong,
 }
 
 impl<'a> Readings<'a> {
@@ -68,7 +68,7 @@ impl<'a> Readings<'a> {
     pub fn of(raw: &'a str) -> Readings<'a> {
         let extent = match surface(raw) {
             Surface::Clean { dots } if !dots || raw.len() <= Self::LONGEST => Extent::clean(raw),
-            _ if raw.len() > Self::LONGEST => Extent::Unreadable,
+            _ if raw.len() > Self::LONGEST => Extent::Overlong,
             _ => Extent::Many(steps::readings(raw)),
         };
         Readings { raw, extent }
@@ -79,25 +79,25 @@ impl<'a> Readings<'a> {
         self.raw
     }
 
-    /// Every reading once, the raw path first; none of a path that is [unreadable](Self::is_unreadable).
+    /// Every reading once, the raw path first; none of a path that is [overlong](Self::is_overlong).
     pub fn all(&self) -> &[Reading<'a>] {
         match &self.extent {
             Extent::Clean(readings, count) => &readings[..*count],
             Extent::Many(readings) => readings,
-            Extent::Unreadable => &[],
+            Extent::Overlong => &[],
         }
     }
 
     /// Too long to be read in every way: it must be treated as if it could be any path.
-    pub fn is_unreadable(&self) -> bool {
-        matches!(self.extent, Extent::Unreadable)
+    pub fn is_overlong(&self) -> bool {
+        matches!(self.extent, Extent::Overlong)
     }
 
     /// The fully cleaned lower-case reading: what draws are made by, so that respelling a path does not redraw.
     pub fn cleaned(&self) -> Cow<'_, str> {
         match &self.extent {
             Extent::Clean(readings, count) => Cow::Borrowed(readings[*count - 1].text()),
-            Extent::Many(_) | Extent::Unreadable => steps::cleaned(self.raw),
+            Extent::Many(_) | Extent::Overlong => steps::cleaned(self.raw),
         }
     }
 }

@@ -40,7 +40,7 @@ enum Deciding {
     None,
     One(RuleIndex),
     Many(Vec<RuleIndex>),
-    Unreadable(Vec<RuleIndex>),
+    Overlong(Vec<RuleIndex>),
 }
 
 impl Classification {
@@ -56,7 +56,7 @@ impl Classification {
         match &self.deciding {
             Deciding::None => &[],
             Deciding::One(rule) => std::slice::from_ref(rule),
-            Deciding::Many(rules) | Deciding::Unreadable(rules) => rules,
+            Deciding::Many(rules) | Deciding::Overlong(rules) => rules,
         }
     }
 
@@ -64,7 +64,7 @@ impl Classification {
     /// path too long to be read, which falls under its rules only by caution.
     pub fn named_rule(&self) -> Option<RuleIndex> {
         match &self.deciding {
-            Deciding::None | Deciding::Unreadable(_) => None,
+            Deciding::None | Deciding::Overlong(_) => None,
             Deciding::One(rule) => Some(*rule),
             Deciding::Many(rules) => rules.first().copied(),
         }
@@ -76,8 +76,8 @@ impl Classification {
         self.own_percentage
     }
 
-    pub(super) fn unreadable(rules: Vec<RuleIndex>) -> Classification {
-        let deciding = Deciding::Unreadable(rules);
+    pub(super) fn overlong(rules: Vec<RuleIndex>) -> Classification {
+        let deciding = Deciding::Overlong(rules);
         Classification { class: Class::Service, own_percentage: Percentage::FULL, deciding }
     }
 }
@@ -125,7 +125,7 @@ impl Deciding {
             Deciding::None => *self = Deciding::One(rule),
             Deciding::One(first) if *first == rule => {}
             Deciding::One(first) => *self = Deciding::Many(vec![*first, rule]),
-            Deciding::Many(rules) | Deciding::Unreadable(rules) => {
+            Deciding::Many(rules) | Deciding::Overlong(rules) => {
                 if !rules.contains(&rule) {
                     rules.push(rule);
                 }

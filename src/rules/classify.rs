@@ -29,8 +29,8 @@ pub struct RuleSet {
     written: Index,
     /// Absent when no pattern has capitals: then it would be the same.
     lowered: Option<Index>,
-    /// Rules a path could fall under that cannot be read: one for each different list of callers and methods.
-    unreadable: Vec<RuleIndex>,
+    /// Rules an overlong path could fall under: one for each different list of callers and methods.
+    overlong: Vec<RuleIndex>,
 }
 
 /// How the class of a request came about: what `explain` prints.
@@ -67,17 +67,17 @@ impl RuleSet {
         let capitals = rules.iter().flat_map(|rule| &rule.patterns).map(ToString::to_string);
         let has_capitals = capitals.into_iter().any(|text| lower_case(&text) != text);
         let lowered = has_capitals.then(|| Index::build(&rules, |text| lower_case(text).into()));
-        let mut unreadable: Vec<RuleIndex> = Vec::new();
+        let mut overlong: Vec<RuleIndex> = Vec::new();
         for (index, rule) in (0..).map(RuleIndex).zip(&rules) {
             let same = |other: &RuleIndex| {
                 let other = &rules[other.0 as usize];
                 other.callers == rule.callers && other.methods == rule.methods
             };
-            if rule.access == Access::Service && rule.callers.is_some() && !unreadable.iter().any(same) {
-                unreadable.push(index);
+            if rule.access == Access::Service && rule.callers.is_some() && !overlong.iter().any(same) {
+                overlong.push(index);
             }
         }
-        Ok(RuleSet { rules, default_access, written, lowered, unreadable })
+        Ok(RuleSet { rules, default_access, written, lowered, overlong })
     }
 
     /// Classifies a request by its method and every reading of its path. Allocates nothing for a clean path under one
@@ -114,9 +114,9 @@ impl RuleSet {
         readings: &'r Readings<'r>,
         mut seen: impl FnMut(Judged<'r>),
     ) -> Classification {
-        if readings.is_unreadable() {
+        if readings.is_overlong() {
             let holds = |index: &RuleIndex| self.rule(*index).covers_method(method);
-            return Classification::unreadable(self.unreadable.iter().copied().filter(holds).collect());
+            return Classification::overlong(self.overlong.iter().copied().filter(holds).collect());
         }
         let mut strictest = Strictest::default();
         for reading in readings.all() {

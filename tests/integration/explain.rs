@@ -116,7 +116,7 @@ fn a_path_cannot_write_to_the_terminal() {
 fn a_path_too_long_to_be_read_says_so() {
     let path = format!("/api/chat/{}", "%41".repeat(700));
     let answer = json(FLEET, &[], &["GET", &path]);
-    assert_eq!((&answer["class"], &answer["unreadable"]), (&"service".into(), &true.into()));
+    assert_eq!((&answer["class"], &answer["overlong"]), (&"service".into(), &true.into()));
     assert_eq!(answer["rule"], Value::Null);
     assert!(text(FLEET, &["GET", &path]).contains("over 2048 bytes and not clean"));
 }

@@ -1,11 +1,10 @@
 //! What there is to tell of one request: its readings, its class, and what would come of it.
 
+use crate::cli::offline::{Circumstances, judged};
 use crate::clock;
 use crate::config::Config;
-use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::{Decision, Outcome, Refusal};
 use crate::policy::enforcement::{Enforcement, Sampling};
-use crate::policy::failure_limit::FailureLimit;
 use crate::request::client::LimitKey;
 use crate::request::facts::{Claims, RequestFacts};
 use crate::request::head::{HeadFault, HeadLimits, RequestHead};
@@ -37,7 +36,7 @@ pub(super) enum Verdict {
 /// What the rules say, and what follows.
 pub(super) struct Judged {
     pub(super) readings: Vec<ReadingRow>,
-    pub(super) unreadable: bool,
+    pub(super) overlong: bool,
     pub(super) class: Class,
     pub(super) rules: Vec<RuleRow>,
     /// The rule that evidence names.
@@ -129,7 +128,7 @@ impl Judged {
         signed.sort_by_key(|(_, fate)| !fate.is_allowed());
         Judged {
             readings: trace.steps.iter().map(|step| ReadingRow::of(&config.rules, step)).collect(),
-            unreadable: readings.is_unreadable(),
+            overlong: readings.is_overlong(),
             class,
             rules: classification.rules().iter().map(|index| RuleRow::of(&config.rules, *index)).collect(),
             named: classification.named_rule().map(|index| config.rules.rule(index).name.to_string()),
@@ -227,22 +226,16 @@ impl<'b> Bench<'b> {
             claims,
             limit_key: LimitKey::V4(Ipv4Addr::LOCALHOST),
         };
-        let limit = self.config.rate_limit;
-        let policy = Policy {
-            rules: &self.config.rules,
+        let circumstances = Circumstances {
             enforcement: Enforcement { sampling: Sampling::Random, ..self.config.enforcement },
-            override_token: None,
             window_seconds: self.config.signature.window_seconds,
-            replay: ReplayPolicy::Off,
-            failure_limit: &FailureLimit::new(limit.failures, limit.window, 1),
-            lockout: false,
-            salt: &[0; 32],
+            now,
+            draw,
         };
-        let moment = Moment { unix_seconds: now, monotonic: clock::monotonic(), random: draw };
         let known = |_: &str| match signer {
             Some(id) => KeyLookup::Known(id, &self.keys),
             None => KeyLookup::Unknown,
         };
-        judge(&policy, &facts, known, moment)
+        judged(self.config, &facts, known, &circumstances)
     }
 }

@@ -95,7 +95,7 @@ impl Judged {
     }
 
     fn write_readings(&self, text: &mut String) {
-        if self.unreadable {
+        if self.overlong {
             return;
         }
         let count = self.readings.len();
@@ -128,7 +128,7 @@ impl Judged {
                 let why = if covered { "no rule covers every reading" } else { "no rule covers it" };
                 format!("open, {why}: no signature is asked for, or looked at")
             }
-            Class::Service if self.unreadable => format!(
+            Class::Service if self.overlong => format!(
                 "service: over {} bytes and not clean, so it is not read and could be any path",
                 Readings::LONGEST
             ),
@@ -208,7 +208,7 @@ impl Judged {
             "class": self.class.code(),
             "rule": self.named,
             "rules": rules.collect::<Vec<_>>(),
-            "unreadable": self.unreadable,
+            "overlong": self.overlong,
             "mode": self.enforcement.mode.code(),
             "percentage": self.percentage.value(),
             "global_percentage": self.enforcement.percentage.value(),

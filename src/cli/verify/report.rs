@@ -1,11 +1,10 @@
 //! The checks of one request, made by the code that the proxy runs, with what each of them said.
 
 use super::words;
+use crate::cli::offline::{self, Circumstances};
 use crate::config::Config;
 use crate::keys::key_file::KeyFile;
-use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::{Decision, Refusal};
-use crate::policy::failure_limit::FailureLimit;
 use crate::request::client::{ClientAddress, Peer};
 use crate::request::facts::{Claims, Presence, RequestFacts};
 use crate::signature::headers::PresentedSignature;
@@ -184,21 +183,15 @@ fn lookup<'k>(keys: &'k [Known], id: &str) -> KeyLookup<'k> {
     }
 }
 
-/// The sidecar's whole judgement, with tables of its own that nothing else sees.
+/// The sidecar's whole judgement.
 fn judged(config: &Config, facts: &RequestFacts<'_>, keys: &[Known], question: &Question<'_>) -> Judged {
-    let limit = config.rate_limit;
-    let policy = Policy {
-        rules: &config.rules,
+    let circumstances = Circumstances {
         enforcement: config.enforcement,
-        override_token: None,
         window_seconds: question.window,
-        replay: ReplayPolicy::Off,
-        failure_limit: &FailureLimit::new(limit.failures, limit.window, 1),
-        lockout: false,
-        salt: &[0; 32],
+        now: question.now,
+        draw: 0,
     };
-    let moment = Moment { unix_seconds: question.now, monotonic: crate::clock::monotonic(), random: 0 };
-    let decision = judge(&policy, facts, |id| lookup(keys, id), moment);
+    let decision = offline::judged(config, facts, |id| lookup(keys, id), &circumstances);
     let rule = decision.classification.named_rule().map(|index| config.rules.rule(index).name.to_string());
     Judged { decision, rule, mode: config.enforcement.mode }
 }

@@ -133,12 +133,12 @@ fn a_clean_path_is_borrowed_whatever_its_length() {
 fn a_path_over_2_kib_is_read_only_when_it_is_clean() {
     let of_length = |length: usize, end: &str| format!("/{}{end}", "a".repeat(length - 1 - end.len()));
     for end in ["%41", ";", "\\", ".", "//", "A", ".js", "/..", "/.", "%", "\u{e9}"] {
-        assert!(!Readings::of(&of_length(Readings::LONGEST, end)).is_unreadable(), "{end}");
-        assert!(Readings::of(&of_length(Readings::LONGEST + 1, end)).is_unreadable(), "{end}");
+        assert!(!Readings::of(&of_length(Readings::LONGEST, end)).is_overlong(), "{end}");
+        assert!(Readings::of(&of_length(Readings::LONGEST + 1, end)).is_overlong(), "{end}");
         assert!(Readings::of(&of_length(Readings::LONGEST + 1, end)).all().is_empty(), "{end}");
     }
     for end in ["a", "/", "~"] {
-        assert!(!Readings::of(&of_length(Readings::LONGEST + 1, end)).is_unreadable(), "{end}");
+        assert!(!Readings::of(&of_length(Readings::LONGEST + 1, end)).is_overlong(), "{end}");
     }
 }
 

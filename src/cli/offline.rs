@@ -1,0 +1,44 @@
+//! What would the sidecar decide? Its own judgement ([`judge`]) with tables that nothing else sees.
+//!
+//! An empty failure limit, no replay table, no override token, a salt of zeros: nothing is counted or remembered, and no
+//! secret is read. So the answer is that to a first request, and a draw says nothing about the draws of a running sidecar.
+
+use crate::clock;
+use crate::config::Config;
+use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
+use crate::policy::decision::Decision;
+use crate::policy::enforcement::Enforcement;
+use crate::policy::failure_limit::FailureLimit;
+use crate::request::facts::RequestFacts;
+use crate::signature::verify::KeyLookup;
+
+/// The circumstances that the question sets, and not the configuration.
+pub(super) struct Circumstances {
+    pub(super) enforcement: Enforcement,
+    pub(super) window_seconds: u64,
+    pub(super) now: u64,
+    pub(super) draw: u64,
+}
+
+/// The decision about these facts.
+pub(super) fn judged<'k>(
+    config: &Config,
+    facts: &RequestFacts<'_>,
+    lookup: impl FnOnce(&str) -> KeyLookup<'k>,
+    circumstances: &Circumstances,
+) -> Decision {
+    let limit = config.rate_limit;
+    let policy = Policy {
+        rules: &config.rules,
+        enforcement: circumstances.enforcement,
+        override_token: None,
+        window_seconds: circumstances.window_seconds,
+        replay: ReplayPolicy::Off,
+        failure_limit: &FailureLimit::new(limit.failures, limit.window, 1),
+        lockout: false,
+        salt: &[0; 32],
+    };
+    let moment =
+        Moment { unix_seconds: circumstances.now, monotonic: clock::monotonic(), random: circumstances.draw };
+    judge(&policy, facts, lookup, moment)
+}
