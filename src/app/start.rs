@@ -50,7 +50,6 @@ pub struct App {
 
 /// The admin listener's task.
 pub(super) struct AdminServer {
-    pub(super) address: SocketAddr,
     pub(super) task: JoinHandle<()>,
     pub(super) stop: oneshot::Sender<()>,
 }
@@ -102,7 +101,7 @@ impl App {
         let descriptors = process::raise_descriptor_limit();
         let state_dir = StateDir::hold(&config.state_dir)?;
         let salt = state_dir.salt()?;
-        if keys::make_first(&config, &source)? {
+        if keys::make_first(&config)? {
             // What we wrote ourselves is no change to be told of.
             watched.look_again();
         }
@@ -125,6 +124,8 @@ impl App {
             config.inbound.iter().map(|inbound| UpstreamHealth::new(inbound.upstream.clone())).collect();
         metrics.set_in_force(config.enforcement, 1);
         metrics.watch_audit(audit.queue().clone());
+        let replay = Arc::new(ReplayTable::new(REPLAY_CAPACITY));
+        metrics.watch_replay(Arc::clone(&replay));
         metrics.watch_upstreams(upstreams.clone());
         let readiness = Arc::new(Readiness::new(upstreams.clone()));
         let admin_state = Arc::new(AdminState {
@@ -148,7 +149,7 @@ impl App {
                 generation: 1,
             })),
             failure_limit: Arc::new(FailureLimit::new(limit.failures, limit.window, limit.addresses)),
-            replay: Arc::new(ReplayTable::new(REPLAY_CAPACITY)),
+            replay,
             salt,
             audit: audit.queue().clone(),
             metrics,
@@ -195,11 +196,6 @@ impl App {
         &self.addresses
     }
 
-    /// The admin listener's address.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(|admin| admin.address)
-    }
-
     /// Puts a change of state on record.
     pub(super) fn record(&self, event: Event, who: &str, why: String, detail: Vec<(&'static str, Fact)>) {
         self.audit.queue().state_change(StateChange {
@@ -220,7 +216,6 @@ pub(super) fn service_ids<'c>(config: &'c Config, keys: &'c KeyTable) -> impl It
 
 impl AdminServer {
     fn start(socket: std::net::TcpListener, state: &Arc<AdminState>) -> io::Result<AdminServer> {
-        let address = socket.local_addr()?;
         let socket = tokio::net::TcpListener::from_std(socket)?;
         let (stop, stopped) = oneshot::channel();
         let state = Arc::clone(state);
@@ -228,7 +223,7 @@ impl AdminServer {
             // An error means that the sender is gone: the same order.
             let _ = stopped.await;
         }));
-        Ok(AdminServer { address, task, stop })
+        Ok(AdminServer { task, stop })
     }
 }
 

@@ -5,8 +5,8 @@
 //! signature exactly one is the first.
 //!
 //! **When full**, the entry noted longest ago makes room and is counted as forgotten. A replay of it would then pass as
-//! new: with too small a table the check misses replays rather than refusing honest callers, and the count
-//! says so. The same holds after a restart, which starts with an empty table.
+//! new: with too small a table the check misses replays rather than refusing honest callers, and the metric
+//! `countersign_replay_forgotten_total` says so. The same holds after a restart, which starts with an empty table.
 //!
 //! Left out: a respelled path. A signature stays the same bytes whatever path it is presented with, so the replay is
 //! known again; two requests in the same second of one caller to one path *are* the same signature, which is
@@ -80,6 +80,12 @@ impl ReplayTable {
     /// How many were forgotten before they expired, for want of room.
     pub fn forgotten(&self) -> u64 {
         self.shards.iter().map(|shard| lock(shard).forgotten).sum()
+    }
+}
+
+impl std::fmt::Debug for ReplayTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplayTable").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

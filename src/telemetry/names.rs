@@ -52,6 +52,12 @@ pub const WRONG_OVERRIDES: Family =
 /// Without labels.
 pub const REPLAYED: Family = family("countersign_replayed_signatures", "Valid signatures that had been seen before");
 
+/// Without labels.
+pub const REPLAY_FORGOTTEN: Family = family(
+    "countersign_replay_forgotten",
+    "Signatures forgotten before they expired, for want of room: a replay of one passes as new",
+);
+
 /// By `class` and `status_class`.
 pub const UPSTREAM_ANSWERS: Family = family("countersign_upstream_answers", "Answers of the upstream");
 /// By `status`.

@@ -140,6 +140,9 @@ impl Scrape {
         self.count(names::OVERRIDES, metrics, |worker| &worker.overrides);
         self.count(names::WRONG_OVERRIDES, metrics, |worker| &worker.wrong_overrides);
         self.count(names::REPLAYED, metrics, |worker| &worker.replayed);
+        let replay = metrics.replay.lock().unwrap_or_else(PoisonError::into_inner);
+        let forgotten = replay.as_ref().map_or(0, |table| table.forgotten());
+        self.counter(names::REPLAY_FORGOTTEN, vec![(Vec::new(), forgotten)]);
         self.histogram(names::REQUEST_DURATION, metrics, |worker| &worker.request);
         self.histogram(names::OWN_DURATION, metrics, |worker| &worker.own);
         let mut own = Vec::new();

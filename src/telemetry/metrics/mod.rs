@@ -7,6 +7,7 @@ use super::audit::AuditQueue;
 use super::names;
 use crate::clock;
 use crate::policy::enforcement::Enforcement;
+use crate::policy::replay::ReplayTable;
 use crate::upstream::health::UpstreamHealth;
 use arc_swap::ArcSwapOption;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,6 +40,7 @@ pub struct Metrics {
     last_reload_failed: AtomicU64,
     last_reload_ok_unix: AtomicU64,
     audit: Mutex<Option<AuditQueue>>,
+    replay: Mutex<Option<Arc<ReplayTable>>>,
     upstreams: Mutex<Vec<Arc<UpstreamHealth>>>,
     drawn: Mutex<DrawnWindow>,
 }
@@ -102,6 +104,7 @@ impl Metrics {
             last_reload_failed: AtomicU64::new(0),
             last_reload_ok_unix: AtomicU64::new(started_unix),
             audit: Mutex::new(None),
+            replay: Mutex::new(None),
             upstreams: Mutex::default(),
             drawn: Mutex::default(),
         }
@@ -137,6 +140,11 @@ impl Metrics {
     /// Shows this queue's counters.
     pub fn watch_audit(&self, queue: AuditQueue) {
         *self.audit.lock().unwrap_or_else(PoisonError::into_inner) = Some(queue);
+    }
+
+    /// Shows what this table had to forget.
+    pub fn watch_replay(&self, table: Arc<ReplayTable>) {
+        *self.replay.lock().unwrap_or_else(PoisonError::into_inner) = Some(table);
     }
 
     /// Shows these upstreams' health.

@@ -260,6 +260,21 @@ fn the_buckets_of_the_auth_duration_hold_the_targets_of_the_operators() {
 }
 
 #[test]
+fn what_the_replay_table_had_to_forget_is_shown() {
+    let metrics = Metrics::new(1, []);
+    let name = "countersign_replay_forgotten_total";
+    assert_eq!(series(&metrics)[name], 0.0);
+    let table = Arc::new(ReplayTable::new(1));
+    metrics.watch_replay(Arc::clone(&table));
+    for first_byte in 0..3 {
+        let mut mac = [0; 32];
+        mac[0] = first_byte;
+        assert!(!table.seen(&mac, NOW + 300, NOW));
+    }
+    assert_eq!(series(&metrics)[name], 2.0);
+}
+
+#[test]
 fn what_is_now_is_shown_as_it_is_now() {
     let metrics = Metrics::new(2, ["known"]);
     let now = Instant::now();
