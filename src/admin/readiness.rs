@@ -1,34 +1,26 @@
 //! [`Readiness`]: may traffic be sent here?
 //!
-//! Ready is who serves (listeners open, not draining), whose upstreams all answered their last check, and against whom
-//! nothing else stands. A reload that failed is no reason: the configuration before it serves on, whole. The answer
-//! mentions it, without its text, which may quote the configuration.
+//! Ready is who serves (listeners open, not draining) and whose upstreams all answered their last check. A reload that
+//! was refused is no reason: the configuration before it serves on, whole. The answer mentions it, without what was wrong,
+//! which may quote the configuration.
 
 use crate::upstream::health::{HealthState, UpstreamHealth};
-use arc_swap::ArcSwapOption;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// What readiness depends on; set by the wiring, read by `/readyz` and `status`.
 #[derive(Debug)]
 pub struct Readiness {
     stage: AtomicU8,
     upstreams: Vec<Arc<UpstreamHealth>>,
-    reload_problem: ArcSwapOption<String>,
-    problems: Mutex<BTreeMap<&'static str, String>>,
+    reload_refused: AtomicBool,
 }
 
 impl Readiness {
     /// Not ready: starting.
     pub fn new(upstreams: Vec<Arc<UpstreamHealth>>) -> Readiness {
-        Readiness {
-            stage: AtomicU8::new(STARTING),
-            upstreams,
-            reload_problem: ArcSwapOption::empty(),
-            problems: Mutex::default(),
-        }
+        Readiness { stage: AtomicU8::new(STARTING), upstreams, reload_refused: AtomicBool::new(false) }
     }
 
     /// Listeners are open and workers run.
@@ -42,25 +34,9 @@ impl Readiness {
         self.stage.store(DRAINING, Ordering::Relaxed);
     }
 
-    /// A reload's end: `None` when it took effect, else what is wrong. A failed one keeps serving by the old
-    /// configuration: still ready, and the answer says so.
-    pub fn reloaded(&self, problem: Option<String>) {
-        self.reload_problem.store(problem.map(Arc::new));
-    }
-
-    /// What was wrong with the last reload, for those who may see it.
-    pub fn reload_problem(&self) -> Option<Arc<String>> {
-        self.reload_problem.load_full()
-    }
-
-    /// Something else that stands against being ready (`"keys"`, `"state"`), or no longer does. The text is shown to
-    /// whoever asks: no secrets.
-    pub fn set_problem(&self, what: &'static str, problem: Option<String>) {
-        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        match problem {
-            Some(problem) => problems.insert(what, problem),
-            None => problems.remove(what),
-        };
+    /// A reload's end. A refused one keeps serving by the old configuration: still ready, and the answer says so.
+    pub fn reloaded(&self, took_effect: bool) {
+        self.reload_refused.store(!took_effect, Ordering::Relaxed);
     }
 
     /// Nothing stands against sending traffic here.
@@ -86,8 +62,6 @@ impl Readiness {
                 }
             }
         }
-        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
-        reasons.extend(problems.iter().map(|(what, problem)| format!("{what}: {problem}")));
         reasons
     }
 
@@ -101,7 +75,7 @@ impl Readiness {
             .collect();
         let ready = reasons.is_empty();
         let mut answer = json!({ "ready": ready, "reasons": reasons, "upstreams": upstreams });
-        if self.reload_problem.load().is_some() {
+        if self.reload_refused.load(Ordering::Relaxed) {
             answer["notes"] = json!([RELOAD_NOTE]);
         }
         (ready, answer)
@@ -163,21 +137,10 @@ mod tests {
     fn a_failed_reload_is_mentioned_and_no_reason() {
         let readiness = Readiness::new(vec![]);
         readiness.serving();
-        readiness.reloaded(Some("line 3: secret = 'abc'".to_owned()));
+        readiness.reloaded(false);
         let (ready, answer) = readiness.answer();
         assert!(ready && answer["notes"][0].as_str().unwrap().contains("reload was refused"));
-        assert!(!answer.to_string().contains("secret"), "the text may quote the configuration");
-        readiness.reloaded(None);
+        readiness.reloaded(true);
         assert_eq!(readiness.answer().1.get("notes"), None);
-    }
-
-    #[test]
-    fn other_problems_come_and_go() {
-        let readiness = Readiness::new(vec![]);
-        readiness.serving();
-        readiness.set_problem("keys", Some("no key could be read".to_owned()));
-        assert_eq!(readiness.reasons(), ["keys: no key could be read"]);
-        readiness.set_problem("keys", None);
-        assert!(readiness.is_ready());
     }
 }

@@ -3,7 +3,6 @@
 
 use super::start::StartError;
 use crate::config::Config;
-use crate::config::reload::Source;
 use crate::keys::{KeyTable, dir, write};
 use crate::signature::key::{Fingerprint, ServiceId, ServiceKeys};
 use crate::telemetry::audit::Fact;
@@ -20,9 +19,9 @@ pub(super) fn load(config: &Config) -> Result<KeyTable, StartError> {
 }
 
 /// With flags alone nobody has brought keys yet: the first start makes one, so that there is something to sign with.
-/// With a file that names a directory nothing is made: an empty one is then more likely a mistake. Was one made?
-pub(super) fn make_first(config: &Config, source: &Source) -> Result<bool, StartError> {
-    if source.file.is_some() {
+/// Where somebody named a directory nothing is made: an empty one is then more likely a mistake. Was one made?
+pub(super) fn make_first(config: &Config) -> Result<bool, StartError> {
+    if !config.keys.make_on_start {
         return Ok(false);
     }
     let directory = &config.keys.dir;

@@ -24,8 +24,8 @@ impl App {
             Err(problem) => {
                 self.shared.metrics.reloaded(false, clock::unix_seconds());
                 tracing::error!(who, problem, "reload refused, the running configuration stays");
-                self.record(Event::ReloadFailed, who, problem.clone(), Vec::new());
-                self.readiness.reloaded(Some(problem));
+                self.record(Event::ReloadFailed, who, problem, Vec::new());
+                self.readiness.reloaded(false);
             }
         }
         systemd::ready(&summary::status(&self.shared.snapshot.load()));
@@ -59,7 +59,7 @@ impl App {
         });
         self.shared.snapshot.store(Arc::clone(&snapshot));
         self.follow(&running.config, &snapshot);
-        self.readiness.reloaded(None);
+        self.readiness.reloaded(true);
 
         summary::log_warnings(&loaded.warnings);
         tracing::info!(

@@ -31,9 +31,6 @@ pub enum CliError {
     /// The surroundings do not let it (a port in use, a full disk): exit code 1.
     #[error("{0}")]
     Failed(String),
-    /// The sidecar or a store cannot be reached: exit code 3.
-    #[error("{0}")]
-    Unreachable(String),
 }
 
 impl CliError {
@@ -42,7 +39,6 @@ impl CliError {
         match self {
             CliError::Failed(_) => 1,
             CliError::Usage(_) | CliError::Configuration(_) => 2,
-            CliError::Unreachable(_) => 3,
         }
     }
 
@@ -52,7 +48,6 @@ impl CliError {
             CliError::Usage(_) => "usage",
             CliError::Configuration(_) => "configuration",
             CliError::Failed(_) => "failed",
-            CliError::Unreachable(_) => "unreachable",
         }
     }
 }
@@ -125,7 +120,7 @@ impl Output {
         match error {
             // Laid out by the diagnostics, which begin with `error:` of their own.
             CliError::Configuration(text) => complain_raw(text),
-            CliError::Usage(text) | CliError::Failed(text) | CliError::Unreachable(text) => complain(text),
+            CliError::Usage(text) | CliError::Failed(text) => complain(text),
         }
     }
 }
@@ -161,7 +156,6 @@ mod tests {
         assert_eq!(CliError::Failed(String::new()).exit_code(), 1);
         assert_eq!(CliError::Usage(String::new()).exit_code(), 2);
         assert_eq!(CliError::Configuration(String::new()).exit_code(), 2);
-        assert_eq!(CliError::Unreachable(String::new()).exit_code(), 3);
     }
 
     #[test]

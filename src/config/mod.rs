@@ -38,7 +38,7 @@ mod values;
 mod watch;
 mod watched;
 
-/// A whole, checked configuration. Page 3 of the specification names and explains every key.
+/// A whole, checked configuration. `config/countersign.toml` names and explains every key.
 #[derive(Debug)]
 pub struct Config {
     /// `state_dir`
@@ -138,7 +138,7 @@ pub enum Listen {
 /// One upstream address, `http://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Upstream {
-    /// Host as written, for `Host` of HTTP/1.0 requests without one, and for `Location` rewriting.
+    /// Host as it stands in a URL (an IPv6 address in brackets), for `Host` of HTTP/1.0 requests without one, and for `Location` rewriting.
     pub host: String,
     /// Port.
     pub port: u16,
@@ -176,7 +176,7 @@ pub struct Health {
 pub struct Keys {
     /// `dir`: `*.env` files.
     pub dir: PathBuf,
-    /// With flags alone: keys are made here on first start.
+    /// With flags alone, and none that names a directory: a key is made here on the first start.
     pub make_on_start: bool,
 }
 

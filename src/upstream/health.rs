@@ -72,13 +72,9 @@ pub struct Down {
 impl UpstreamHealth {
     /// Nothing known yet.
     pub fn new(upstream: Upstream) -> Arc<UpstreamHealth> {
-        let name = match upstream.host.contains(':') && !upstream.host.starts_with('[') {
-            true => format!("[{}]:{}", upstream.host, upstream.port),
-            false => format!("{}:{}", upstream.host, upstream.port),
-        };
         Arc::new(UpstreamHealth {
+            name: upstream.to_string().into_boxed_str(),
             upstream,
-            name: name.into_boxed_str(),
             state: AtomicU8::new(HealthState::Unknown as u8),
             down: ArcSwapOption::empty(),
             suspected: AtomicBool::new(false),

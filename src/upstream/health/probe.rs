@@ -60,8 +60,7 @@ pub enum ProbeFault {
 
 /// Does the upstream answer as it should? `name`: what it is called in `Host` and in messages.
 pub(super) async fn probe(upstream: &Upstream, name: &str, check: Option<&Health>) -> Result<(), ProbeFault> {
-    let host = upstream.host.trim_start_matches('[').trim_end_matches(']');
-    let mut stream = TcpStream::connect((host, upstream.port))
+    let mut stream = TcpStream::connect((upstream.lookup_host(), upstream.port))
         .await
         .map_err(|error| ProbeFault::Unreachable { upstream: name.to_owned(), error })?;
     let Some(check) = check else { return Ok(()) };

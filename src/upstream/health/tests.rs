@@ -176,7 +176,7 @@ async fn an_upstream_that_hangs_is_down() {
 
 #[test]
 fn suspicion_asks_once_and_only_where_it_matters() {
-    let health = UpstreamHealth::new(Upstream { host: "::1".to_owned(), port: 80 });
+    let health = UpstreamHealth::new(Upstream { host: "[::1]".to_owned(), port: 80 });
     assert_eq!(health.name(), "[::1]:80");
     health.suspect();
     assert!(!health.suspected.load(Ordering::Relaxed), "it is to be checked anyway");
