@@ -5,25 +5,34 @@
 //! proxy      request         rules            signature      policy     policy        proxy     telemetry
 //! ```
 //!
-//! Pure modules, in the order of the flow; each imports only modules to its left and never an edge:
+//! Pure modules, in the order of the flow; none imports an edge:
 //!
-//! | module | the question it answers |
-//! |---|---|
-//! | [`request`] | What was sent? |
-//! | [`signature`] | Who sent it, provably? |
-//! | [`rules`] | Which rules apply? |
-//! | [`policy`] | What do we do about it? |
+//! | module | the question it answers | may import |
+//! |---|---|---|
+//! | [`request`] | What was sent? | |
+//! | [`rules`] | Which rules apply? | `request`, `signature` |
+//! | [`signature`] | Who sent it, provably? | `request` |
+//! | [`policy`] | What do we do about it? | all of them |
+//!
+//! Classification comes before verification, because most requests need no proof; yet `rules` imports
+//! [`signature::key`], since a rule names its callers by service id. `signature` knows no rules.
 //!
 //! Edges, named by the other side: [`clock`] (time and chance), [`config`] (the operator's wishes), [`keys`]
-//! (secrets kept elsewhere), [`proxy`] and [`upstream`] (the network), [`telemetry`] and [`admin`] (those who
-//! watch), [`systemd`] (the service manager), [`cli`] (the operator's hands), [`app`] (wiring).
+//! (secrets kept elsewhere), [`wire`] (bytes on sockets), [`proxy`] and [`upstream`] (the network, downstream and
+//! upstream), [`telemetry`] and [`admin`] (those who watch), [`systemd`] (the service manager), [`cli`] (the operator's
+//! hands), [`app`] (wiring). [`snapshot`] holds what one request is judged by: configuration, keys and enforcement of one
+//! generation.
 //!
-//! Invariants, kept by `tests/integration/architecture.rs`: pure modules import no edge and only leftward; every
-//! module has a doc; no source file is longer than its limit.
+//! Where a doc says *the contract*, it means the promises on the wire that callers, upstreams and operators rely on, in
+//! log mode and out of it: README, "What happens to a request".
+//!
+//! Invariants, kept by `tests/integration/architecture.rs`: pure modules import what the table allows and no edge; every
+//! module has a doc of at least a sentence; no source file is longer than its limit.
 //!
 //! Deliberately absent: a hyper server on the forwarding path. hyper hides from its service what a verifier must
 //! see (a fragment in the target, `Content-Length` beside `Transfer-Encoding`, bare LF), so the path from socket to
-//! socket is our own, strict, HTTP/1.1 codec in [`proxy`]; see `proxy/mod.rs`.
+//! socket is our own, strict HTTP/1.1 codec: heads in [`request::head`], body framing in [`request::framing`], answers in
+//! [`upstream::answer`], and bodies from socket to socket in [`wire`]; `proxy/mod.rs` says why.
 
 pub mod policy;
 pub mod request;

@@ -1,5 +1,5 @@
-//! What holds when nobody says otherwise? The defaults of page 3 of the specification, which `config/countersign.toml`
-//! repeats line by line (a test compares the two).
+//! What holds when nobody says otherwise? The defaults that `config/countersign.toml` shows line by line (a test
+//! compares the two).
 
 use super::{
     Audit, AuditSink, Health, Limits, Log, LogFormat, LogLevel, OnFull, RateLimit, Replay, Signature, Timeouts,

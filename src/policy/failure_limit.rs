@@ -1,5 +1,9 @@
 //! [`FailureLimit`]: bounded refusal counts per client address.
 //!
+//! It answers guessing: of signatures, of service ids, of override tokens. A guess costs a refusal, and after
+//! `failures` of them in a `window` (10 in 5 minutes, unless configured: `config::defaults`) the address is told 429
+//! without being told whether it guessed right. What is valid passes all the same; see [`decide`](super::decide).
+//!
 //! Sliding and exact: at most `failures` refusals of one key are counted in any `window`; the next one is limited, and how
 //! long until the oldest leaves the window is known. Every counted refusal keeps its own time, so nothing is forgiven at
 //! the turn of an interval and nobody gets a double share around it. Looking and counting happen under one lock, so of any

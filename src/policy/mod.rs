@@ -1,4 +1,13 @@
 //! What do we do about it? The decision table of the contract, enforcement, the override, the failure limit.
+//!
+//! | file | the question it answers |
+//! |---|---|
+//! | [`decide`] | What comes of a request: the whole table, in its order? |
+//! | [`decision`] | In which words is that told? |
+//! | [`enforcement`] | Is this refusal carried out? |
+//! | [`override_token`] | Is this the operators' emergency token? |
+//! | [`failure_limit`] | Has this address been refused too often? |
+//! | [`replay`] | Has this very signature been seen before? |
 
 pub mod decide;
 pub mod decision;

@@ -1,8 +1,8 @@
 //! [`Framing`] and [`ChunkReader`]: where a body ends, read one way only.
 //!
 //! Chunk sizes are plain hex digits; extensions that are legal are passed over, within a bound; data ends in CRLF. Attacks:
-//! `+3`, `0x3`, overflow, bare LF after a size, endless extensions (`tests.rs`). The reader is a state machine over a
-//! buffer: it reads no socket.
+//! `+3`, `0x3`, overflow, bare LF after a size, endless extensions; the tests below have each. The reader is a state
+//! machine over a buffer: it reads no socket.
 
 use super::fields::Fields;
 use super::head::HeadFault;

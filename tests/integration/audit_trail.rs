@@ -94,7 +94,7 @@ fn there_is_exactly_one_line_per_decision_and_the_metrics_say_the_same() {
 }
 
 #[test]
-fn a_line_holds_the_names_of_the_specification() {
+fn a_line_holds_the_promised_names() {
     let upstream = Recorder::plain();
     let sidecar = Builder::guarding(upstream.address).start();
     let signed = sign::headers(KEY_A, "npu-worker", "POST", "/api/npu/results/7");

@@ -82,7 +82,7 @@ fn lines(problems: &Diagnostics) -> Vec<String> {
 }
 
 #[test]
-fn the_least_configuration_stands_and_has_the_defaults_of_the_specification() {
+fn the_least_configuration_stands_and_has_the_promised_defaults() {
     let config = good(LEAST);
     assert_eq!(config.state_dir, PathBuf::from("/var/lib/countersign"));
     assert_eq!(config.keys.dir, PathBuf::from("/etc/countersign/keys"));

@@ -1,7 +1,7 @@
 //! [`AuditRecord`]: what one decision says in the log; [`StateChange`]: what a change of state says.
 //!
-//! The names on a line are those of page 3 of the specification and do not change once released; absent facts are left
-//! out, never guessed. Besides them every line has `boot` (a random id of this start of the process) and `seq` (from 1,
+//! The names on a line do not change once released: programs of others read them. Absent facts are left out, never
+//! guessed. Besides them every line has `boot` (a random id of this start of the process) and `seq` (from 1,
 //! one up per record): a missing number is a lost line.
 
 use crate::policy::decision::{Outcome, Refusal};
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_on_a_line_are_those_of_the_specification() {
+    fn the_names_on_a_line_do_not_change() {
         assert_eq!(
             decision(&samples::full()),
             concat!(

@@ -1,6 +1,6 @@
 //! What the black-box tests share: the program under test, clients, upstreams, all with deadlines.
 //!
-//! Everything here is written from the specification, never from `src`: a signer, a parser of messages and a
+//! Everything here is written from the contract on the wire, never from `src`: a signer, a parser of messages and a
 //! recording upstream that reused our own code would repeat our own mistakes.
 
 pub(crate) mod message;
