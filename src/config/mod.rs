@@ -339,7 +339,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// An address that a service calls from.
-pub fn is_address_of(service: &Service, address: IpAddr) -> bool {
-    service.addresses.iter().any(|net| net.contains(&address))
+impl Config {
+    /// The service that calls from this address, if one is configured to: a refused call from there is its failure, even
+    /// if it names nobody. The first by id, where two share an address.
+    pub fn service_at(&self, address: Option<IpAddr>) -> Option<&str> {
+        let address = address?;
+        let calls_from = |service: &Service| service.addresses.iter().any(|net| net.contains(&address));
+        self.services.iter().find(|(_, service)| calls_from(service)).map(|(id, _)| id.as_str())
+    }
 }

@@ -72,6 +72,8 @@ pub(super) async fn serve(worker: &Worker, socket: Socket, peer: Peer, listener:
         is_fresh = false;
         // Boxed, so that an idle connection does not hold the room of a busy one.
         match Box::pin(client.request(worker)).await {
+            // One that sends many requests at once takes its turns among the others.
+            After::Keep if !client.buffer.is_empty() => tokio::task::yield_now().await,
             After::Keep => {}
             After::Close => return,
             After::Linger => return client.linger(worker).await,

@@ -84,7 +84,7 @@ impl Evidence<'_> {
         }
         let Some(slot) = self.slot.take() else { return };
         let config = &self.snapshot.config;
-        let rule = self.decision.and_then(|decision| decision.classification.rules().first());
+        let rule = self.decision.and_then(|decision| decision.classification.named_rule());
         let in_force = self.snapshot.enforcement;
         slot.fill(&AuditRecord {
             unix_micros: self.unix_micros,
@@ -94,7 +94,7 @@ impl Evidence<'_> {
             cause: self.decision.and_then(|decision| decision.cause),
             fault: self.fault.map(HeadFault::code),
             class: self.class(),
-            rule: rule.map(|index| &*config.rules.rule(*index).name),
+            rule: rule.map(|index| &*config.rules.rule(index).name),
             service: self.decision.and_then(|decision| decision.service.as_ref()).map(|s| s.id().as_str()),
             claimed_service: self.claimed,
             scheme: self.claimed.filter(|_| self.class() == Some(Class::Service)).map(|_| "hmac-v1"),

@@ -4,8 +4,8 @@
 //! 1. nothing goes upstream before the first piece of the body has been found well-formed (or 1 s has passed, or the
 //!    client waits for `100 Continue`), so that a bad body that comes at once leaves the upstream untouched;
 //! 2. a fault in the body later aborts the upstream connection: it never sees a clean end;
-//! 3. only an idempotent request without a body, on a reused connection that died before any answer byte, is sent again,
-//!    once;
+//! 3. only an idempotent request whose body (if any) came whole with its head, on a reused connection that died before any
+//!    answer byte, is sent again, once;
 //! 4. an answer that ends early cuts the client's connection: it never sees a clean end either;
 //! 5. a connection goes back to the pool only when both messages are whole and nothing is left over.
 
@@ -16,7 +16,7 @@ use super::relay::{Ended, Relay};
 use super::respond::{self, OwnAnswer};
 use super::rewrite::{self, Known};
 use super::tunnel;
-use super::worker::Worker;
+use super::worker::{InFlight, Worker};
 use crate::clock;
 use crate::config::Config;
 use crate::request::framing::Framing;
@@ -83,9 +83,6 @@ impl From<Framing> for BodyLength {
 /// Forwards a request that was let through, and its answer.
 pub(super) async fn forward(client: &mut Client, exchange: &Exchange<'_>, evidence: &mut Evidence<'_>) -> After {
     let Exchange { worker, config, head, .. } = exchange;
-    let Some(_in_flight) = worker.enter(config.limits.upstream_requests) else {
-        return fail(client, exchange, evidence, UpstreamFault::Busy).await;
-    };
     let written_as = if head.framing() == Framing::Chunked { WrittenAs::Chunked } else { WrittenAs::Plain };
     let mut upload = Transfer::new(head.framing().into(), written_as, rewrite::REQUEST_TRAILERS);
     let mut first = Vec::with_capacity(head.size() + 256);
@@ -97,11 +94,16 @@ pub(super) async fn forward(client: &mut Client, exchange: &Exchange<'_>, eviden
         }
     }
     let ready = evidence.ready();
+    // Not before: a body that does not come must not hold a place.
+    let Some(in_flight) = worker.enter(config.limits.upstream_requests) else {
+        return fail(client, exchange, evidence, UpstreamFault::Busy).await;
+    };
+    let mut in_flight = Some(in_flight);
     let pool = &worker.routes[client.listener].pool;
-    let mut reused = pool.reuse(&worker.buffers, ready).await;
+    let mut reused = pool.reuse(ready);
     loop {
         let (may_retry, connection) = match reused.take() {
-            Some(connection) => (is_retriable(head), connection),
+            Some(connection) => (is_retriable(head) && upload.is_done(), connection),
             None => match pool.connect(config.timeouts.connect).await {
                 Ok(connection) => (false, connection),
                 Err(fault) => {
@@ -110,11 +112,23 @@ pub(super) async fn forward(client: &mut Client, exchange: &Exchange<'_>, eviden
                 }
             },
         };
-        match once(client, exchange, evidence, connection, &mut upload, &first, may_retry).await {
+        let attempt = Attempt { connection, first: &first, may_retry, in_flight: &mut in_flight };
+        match once(client, exchange, evidence, &mut upload, attempt).await {
             Some(after) => return after,
             None => worker.metrics.upstream_retried(),
         }
     }
+}
+
+/// One attempt to send a request.
+struct Attempt<'a, 'w> {
+    connection: Connection,
+    /// The head, and what of the body came with it.
+    first: &'a [u8],
+    /// The connection is a reused one, and what would be sent again is at hand.
+    may_retry: bool,
+    /// Given up when the request becomes a tunnel.
+    in_flight: &'a mut Option<InFlight<'w>>,
 }
 
 /// One attempt on one connection. `None`: the connection had died unused, and the request may be sent again.
@@ -122,22 +136,22 @@ async fn once(
     client: &mut Client,
     exchange: &Exchange<'_>,
     evidence: &mut Evidence<'_>,
-    mut connection: Connection,
     upload: &mut Transfer,
-    first: &[u8],
-    may_retry: bool,
+    attempt: Attempt<'_, '_>,
 ) -> Option<After> {
+    let Attempt { mut connection, first, may_retry, in_flight } = attempt;
     let Exchange { worker, config, head, .. } = exchange;
     let written = connection.socket.write_all(first, exchange.first_byte).await;
     let sent = evidence.sent();
-    if written.is_err() && may_retry {
+    if matches!(written, Err(WriteFault::Io(_))) && may_retry {
         return None;
     }
     let progress = Progress {
-        upload_whole: Cell::new(upload.is_done()),
+        upload_whole: Cell::new(upload.is_done() && written.is_ok()),
         moved: Cell::new(sent),
         begun: Cell::new(false),
-        gated: Cell::new(head.expects_continue()),
+        // A client that has begun to send its body waits for nothing.
+        gated: Cell::new(head.expects_continue() && client.buffer.is_empty()),
         gate: Notify::new(),
     };
     let Connection { socket: upstream, buffer: upstream_buffer, .. } = &mut connection;
@@ -165,6 +179,8 @@ async fn once(
             }
         }
         Ok(Ended::Switched) => {
+            in_flight.take();
+            client.socket.keep_alive();
             worker.metrics.tunnels(1);
             let a = tunnel::End { socket: &client.socket, buffer: &mut client.buffer };
             let b = tunnel::End { socket: &connection.socket, buffer: &mut connection.buffer };
@@ -342,7 +358,7 @@ async fn finally(client: &mut Client, exchange: &Exchange<'_>, evidence: &mut Ev
     }
 }
 
-/// RFC 9110 section 9.2.2, without TRACE; and only without a body.
+/// Idempotent by RFC 9110 section 9.2.2, and nothing of its body waits to be called for.
 fn is_retriable(head: &RequestHead) -> bool {
-    matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE") && head.framing() == Framing::None
+    matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE") && !head.expects_continue()
 }

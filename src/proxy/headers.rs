@@ -26,12 +26,14 @@ pub(super) enum Role {
     Forwarded,
 }
 
-/// The claims, and what only the proxy may say. Compared without case.
+/// The claims, and what only the proxy may say. Compared without case. `Proxy` is no header of HTTP: a CGI backend would
+/// take it for its own `HTTP_PROXY` (CVE-2016-5385).
 const CLAIMS: [&[u8]; 3] = [b"x-service-id", b"x-service-timestamp", b"x-service-signature"];
 const FORWARDED: [&[u8]; 3] = [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"];
-const DROPPED: [&[u8]; 19] = [
+const DROPPED: [&[u8]; 20] = [
     b"te",
     b"host",
+    b"proxy",
     b"expect",
     b"trailer",
     b"upgrade",
@@ -52,7 +54,7 @@ const DROPPED: [&[u8]; 19] = [
 ];
 /// Dropped with everything that begins so.
 const FORWARDED_FAMILY: &[u8] = b"x-forwarded-";
-/// Owned names that end in a word of their own: look-alikes of these are dropped. (`te` and `host` have no separator.)
+/// No owned name is longer than this, so no longer name can be taken for one.
 const LONGEST_OWNED: usize = 40;
 
 /// What becomes of a request header of this name.

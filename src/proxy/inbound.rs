@@ -12,10 +12,10 @@ use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::{Outcome, Refusal};
 use crate::policy::enforcement::Sampling;
 use crate::request::client::ClientAddress;
-use crate::request::facts::{Claims, Presence, RequestFacts};
+use crate::request::facts::{Claims, RequestFacts};
 use crate::request::head::{HeadFault, RequestHead, Version};
 use crate::rules::classify::Class;
-use crate::signature::key::is_service_id;
+use crate::signature::headers::claimed_service;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::AuditSlot;
 use crate::wire::body::{Transfer, WrittenAs};
@@ -49,8 +49,13 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     };
     let judged = judge(&policy(&snapshot, worker), &facts, |id| snapshot.keys.lookup(id), moment);
     let auth_nanos = u64::try_from(clock::monotonic().duration_since(received).as_nanos()).unwrap_or(u64::MAX);
-    let claimed = claimed(&claims);
-    worker.metrics.decided(&judged, claimed, auth_nanos, received);
+    let claimed = claimed_service(&claims);
+    let counted_as = match judged.outcome {
+        // A refused call from a service's address is that service's failure, whatever it claims.
+        Outcome::Refuse | Outcome::WouldRefuse => config.service_at(address.ip()).or(claimed),
+        Outcome::Allow | Outcome::Authenticated | Outcome::Override => claimed,
+    };
+    worker.metrics.decided(&judged, counted_as, auth_nanos, received);
 
     let slot = reserve(worker, config, judged.classification.class()).await;
     let request_id = match rewrite::given_request_id(head) {
@@ -84,6 +89,9 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         trusted: client.peer.is_trusted(&inbound.trusted_proxies),
         upstream: &inbound.upstream,
     };
+    if judged.outcome == Outcome::Override {
+        worker.warn_of_override(&request_id, &address_text, received);
+    }
     let own = match (judged.outcome, judged.reason) {
         (Outcome::Refuse, Some(refusal)) => Some(respond::to_refusal(&judged, refusal)),
         (Outcome::Refuse, None) => Some(respond::of_refusal(Refusal::InvalidSignature)),
@@ -98,13 +106,8 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     if let Some(own) = own {
         return answer(client, head, config, own, &mut evidence).await;
     }
-    let first_byte = judged
-        .classification
-        .rules()
-        .iter()
-        .filter_map(|index| config.rules.rule(*index).first_byte)
-        .max()
-        .unwrap_or(inbound.first_byte);
+    let rule = judged.classification.named_rule().map(|index| config.rules.rule(index));
+    let first_byte = rule.and_then(|rule| rule.first_byte).unwrap_or(inbound.first_byte);
     let exchange = Exchange { worker, config, head, known, first_byte };
     forward::forward(client, &exchange, &mut evidence).await
 }
@@ -194,14 +197,6 @@ fn claims(head: &RequestHead) -> Claims<'_> {
         claims.note(name, value);
     }
     claims
-}
-
-/// The claimed id, if it is a well-formed one: only then may evidence repeat it.
-fn claimed<'c>(claims: &Claims<'c>) -> Option<&'c str> {
-    match claims.service_id {
-        Presence::Once(id) if is_service_id(id) => std::str::from_utf8(id).ok(),
-        Presence::Once(_) | Presence::Absent | Presence::Repeated => None,
-    }
 }
 
 fn policy<'p>(snapshot: &'p Snapshot, worker: &'p Worker) -> Policy<'p> {

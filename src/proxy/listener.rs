@@ -38,6 +38,13 @@ pub(super) enum AcceptedStream {
     Unix(std::os::unix::net::UnixStream),
 }
 
+/// What is left at a listener after a turn.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Waiting {
+    Nobody,
+    Perhaps,
+}
+
 /// Which listener: its place among the sockets, and in the configuration.
 #[derive(Clone, Copy)]
 struct Place {
@@ -76,6 +83,8 @@ const BACK_OFF: Duration = Duration::from_millis(50);
 const HEARTBEAT_SECONDS: i64 = 1;
 /// Connections taken from one listener before the next has its turn.
 const AT_A_TURN: usize = 64;
+/// Turns after the word to stop, at most: more than any queue holds (`net.core.somaxconn` is 4096).
+const LAST_TURNS: usize = 128;
 
 impl Counts {
     pub(super) fn new(workers: usize) -> Counts {
@@ -142,11 +151,18 @@ impl Acceptor {
         while !is_stopping {
             self.turns.fetch_add(1, Ordering::Relaxed);
             is_stopping = wait(&listeners, &stop)?;
-            if listeners.iter().any(|(place, listener)| self.accept_waiting(*place, listener).is_err()) {
+            if self.accept_on_all(&listeners).is_err() {
                 // Out of descriptors or memory: those in use will come back. Accepting on would spin.
                 thread::sleep(BACK_OFF);
             }
         }
+        // Whoever was let into the queue is served; the sockets close behind the last. Bounded: others may go on coming.
+        for _ in 0..LAST_TURNS {
+            if !matches!(self.accept_on_all(&listeners), Ok(Waiting::Perhaps)) {
+                break;
+            }
+        }
+        drop(listeners);
         for worker in &self.workers {
             // A worker that is gone has nothing to drain.
             let _ = worker.send(Message::Drain);
@@ -154,13 +170,20 @@ impl Acceptor {
         Ok(())
     }
 
+    /// Takes what waits at every listener; an error at one does not keep another waiting.
+    fn accept_on_all(&self, listeners: &[(Place, OwnedFd)]) -> io::Result<Waiting> {
+        let turns: Vec<io::Result<Waiting>> =
+            listeners.iter().map(|(place, listener)| self.accept_waiting(*place, listener)).collect();
+        turns.into_iter().try_fold(Waiting::Nobody, |all, one| Ok(all.max(one?)))
+    }
+
     /// Takes what waits at one listener, a bounded number, so that no listener starves another.
-    fn accept_waiting(&self, place: Place, listener: &OwnedFd) -> io::Result<()> {
+    fn accept_waiting(&self, place: Place, listener: &OwnedFd) -> io::Result<Waiting> {
         for _ in 0..AT_A_TURN {
             match accept(listener) {
                 Ok((descriptor, peer)) => self.take(place, descriptor, peer),
                 Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(()),
+                    io::ErrorKind::WouldBlock => return Ok(Waiting::Nobody),
                     // The client gave up while it waited: its own affair.
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
                     _ => {
@@ -171,7 +194,7 @@ impl Acceptor {
                 },
             }
         }
-        Ok(())
+        Ok(Waiting::Perhaps)
     }
 
     fn take(&self, place: Place, descriptor: OwnedFd, peer: Option<SocketAddr>) {

@@ -53,18 +53,25 @@ const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 impl Relay<'_> {
     pub(super) async fn run(&self, buffer: &mut Buffer, evidence: &mut Evidence<'_>) -> Ended {
+        let mut came_before = false;
         let answer = loop {
             let answer = match self.head(buffer).await {
                 Ok(answer) => answer,
+                // An end behind a 1xx is an end behind answer bytes: nothing may be sent again.
+                Err(Ended::Stale) if came_before => return Ended::Fault(UpstreamFault::Closed),
                 Err(ended) => return ended,
             };
+            came_before = true;
+            if answer.is_informational() && clock::monotonic() >= self.answer_by() {
+                return Ended::Fault(UpstreamFault::FirstByteTimeout);
+            }
             match answer.status() {
                 respond::CONTINUE => {
                     if let Err(ended) = self.open_gate().await {
                         return ended;
                     }
                 }
-                respond::SWITCHING_PROTOCOLS if self.exchange.head.is_upgrade() => break answer,
+                respond::SWITCHING_PROTOCOLS if rewrite::is_asked_for(&answer, self.exchange.head) => break answer,
                 respond::SWITCHING_PROTOCOLS => return Ended::Fault(UpstreamFault::InvalidAnswer),
                 _ if answer.is_informational() => self.exchange.worker.metrics.informational_dropped(),
                 _ => break answer,
@@ -76,7 +83,7 @@ impl Relay<'_> {
 
     /// The next head. The first-byte timer begins anew whenever something of the request's body has moved.
     async fn head(&self, buffer: &mut Buffer) -> Result<AnswerHead, Ended> {
-        let Exchange { worker, head: request, first_byte, .. } = self.exchange;
+        let Exchange { worker, head: request, .. } = self.exchange;
         let mut looked_at = 0;
         let continue_by = self.progress.gated.get().then(|| clock::monotonic() + CONTINUE_WAIT);
         loop {
@@ -93,7 +100,7 @@ impl Relay<'_> {
             if looked_at >= MAX_ANSWER_HEAD {
                 return Err(Ended::Fault(UpstreamFault::InvalidAnswer));
             }
-            let answer_by = self.progress.moved.get() + *first_byte;
+            let answer_by = self.answer_by();
             let wake = match continue_by {
                 Some(continue_by) if self.progress.gated.get() => answer_by.min(continue_by),
                 Some(_) | None => answer_by,
@@ -107,12 +114,17 @@ impl Relay<'_> {
                     let now = clock::monotonic();
                     if self.progress.gated.get() && continue_by.is_some_and(|by| now >= by) {
                         self.open_gate().await?;
-                    } else if now >= self.progress.moved.get() + *first_byte {
+                    } else if now >= self.answer_by() {
                         return Err(Ended::Fault(UpstreamFault::FirstByteTimeout));
                     }
                 }
             }
         }
+    }
+
+    /// When the answer must have begun.
+    fn answer_by(&self) -> std::time::Instant {
+        self.progress.moved.get() + self.exchange.first_byte
     }
 
     /// Tells the client to send its body, if it still waits to be told.
@@ -137,10 +149,9 @@ impl Relay<'_> {
         };
         let until_close =
             written_as == WrittenAs::Plain && matches!(answer.length(), BodyLength::Chunked | BodyLength::UntilEnd);
-        // A body that was never called for, or that the upstream will not read to its end, leaves no place for another
-        // request behind it.
-        let body_ends = self.progress.upload_whole.get() || (answer.keep_alive() && !self.progress.gated.get());
-        let keep = request.keep_alive() && !until_close && body_ends && !worker.draining.get();
+        // Where the request's body has not ended, there is no place for another request behind it.
+        let body_ended = self.progress.upload_whole.get();
+        let keep = request.keep_alive() && !until_close && body_ended && !worker.draining.get();
         let mut out = Vec::with_capacity(1024);
         rewrite::answer_head(&mut out, &answer, request, known, written_as, keep);
         evidence.record(Some(answer.status()));
@@ -186,6 +197,8 @@ impl Relay<'_> {
         if let Some(read) = self.upstream.read_now(buffer, buffers, LARGE).await {
             return read.ok();
         }
+        // A stream that rests may rest for long: if the client vanishes meanwhile, the kernel will tell.
+        self.client.keep_alive();
         loop {
             buffer.release(buffers);
             self.upstream.readable().await.ok()?;

@@ -150,6 +150,18 @@ pub(super) fn answer_head(
     out.extend_from_slice(b"\r\n");
 }
 
+/// Is this 101 an answer to what was asked: an upgrade, to a protocol the request named? An unasked one would open a
+/// tunnel for whatever the upstream and the client agree on behind our back (`h2c`).
+pub(super) fn is_asked_for(answer: &AnswerHead, request: &RequestHead) -> bool {
+    fn protocols<'h>(fields: impl Iterator<Item = (&'h [u8], &'h [u8])>) -> impl Iterator<Item = &'h [u8]> {
+        fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"upgrade")).flat_map(|(_, value)| list_members(value))
+    }
+    request.is_upgrade()
+        && protocols(answer.fields()).next().is_some()
+        && protocols(answer.fields())
+            .all(|chosen| protocols(request.fields()).any(|asked| asked.eq_ignore_ascii_case(chosen)))
+}
+
 /// The length to announce: of the body that follows, or, to HEAD and in 304, of the one that would.
 fn announced(answer: &AnswerHead) -> Option<u64> {
     match answer.length() {
@@ -175,10 +187,10 @@ pub(super) fn authority(upstream: &Upstream) -> String {
 /// leak the inner port nor lead around the proxy. `None`: it names something else and passes as it is.
 fn location(value: &[u8], request: &RequestHead, known: &Known<'_>) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(value).ok()?;
-    let rest = match text.get(..7) {
-        Some(scheme) if scheme.eq_ignore_ascii_case("http://") => &text[7..],
-        _ => text.strip_prefix("//")?,
-    };
+    let (scheme, rest) = text.split_once("//")?;
+    if !["", "http:", "https:"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return None;
+    }
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (named, path) = rest.split_at(end);
     if !names_upstream(named, known.upstream) {

@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc};
 
@@ -36,6 +37,8 @@ pub(super) struct Worker {
     pub(super) in_flight: Arc<AtomicUsize>,
     pub(super) draining: Cell<bool>,
     pub(super) drain: Notify,
+    /// When a used override was last warned of, and how many have been since.
+    overrides: Cell<(Option<Instant>, u64)>,
 }
 
 /// One listener's way upstream.
@@ -74,6 +77,7 @@ impl WorkerSeed {
             in_flight: self.in_flight,
             draining: Cell::new(false),
             drain: Notify::new(),
+            overrides: Cell::default(),
         }
     }
 }
@@ -81,10 +85,24 @@ impl WorkerSeed {
 /// One request in flight upstream; counts until it is dropped.
 pub(super) struct InFlight<'w>(&'w Worker);
 
+/// The least time between two warnings of used overrides.
+const OVERRIDE_WARNINGS: Duration = Duration::from_secs(1);
+
 impl Worker {
     /// What this request is judged by.
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.snapshot.load_full()
+    }
+
+    /// Says that somebody used the override: at once, then at most once a second, with how many went unsaid. The audit
+    /// log has each of them.
+    pub(super) fn warn_of_override(&self, request_id: &str, client: &str, now: Instant) {
+        let (last, unsaid) = self.overrides.get();
+        if last.is_some_and(|last| now.saturating_duration_since(last) < OVERRIDE_WARNINGS) {
+            return self.overrides.set((last, unsaid + 1));
+        }
+        self.overrides.set((Some(now), 0));
+        tracing::warn!(request_id, client, others_since_the_last = unsaid, "the override token let a request pass");
     }
 
     /// Room for one more request upstream, or `None` at the limit.

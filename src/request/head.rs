@@ -10,7 +10,7 @@
 pub use super::fault::HeadFault;
 use super::fields::{Fields, Span, is_token_byte, list_members};
 use super::framing::Framing;
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// How much of a head is read before it is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,7 @@ impl RequestHead {
             expects_continue: seen.expects_continue && line.version == Version::Http11 && framing != Framing::None,
             upgrade: seen.connection_upgrade
                 && seen.upgrade
+                && !seen.h2c
                 && line.version == Version::Http11
                 && framing == Framing::None,
             fields,
@@ -126,7 +127,8 @@ impl RequestHead {
         self.expects_continue
     }
 
-    /// Does the caller ask for another protocol, with both headers, without a body, and not for `h2c`?
+    /// Does the caller ask for another protocol, with both headers and without a body? One that would also take `h2c` is
+    /// served as a plain request: HTTP/2 in a tunnel would carry requests nobody judges.
     pub fn is_upgrade(&self) -> bool {
         self.upgrade
     }
@@ -160,12 +162,19 @@ pub fn early_fault(begun: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
 /// # Errors
 /// [`HeadFault::BareLineEnd`] as soon as one is there: such a head might never end.
 pub fn find_end(begun: &[u8], from: usize) -> Result<Option<usize>, HeadFault> {
-    let mut at = from;
-    while let Some(offset) = memchr(b'\n', &begun[at..]) {
-        let end = at + offset;
-        match begun[..end] {
-            [.., b'\n', b'\r'] => return Ok(Some(end + 1)),
-            [.., b'\r'] => at = end + 1,
+    // A line end may have been cut: look at it again, from its first byte.
+    let mut at = from.saturating_sub(3);
+    if at > 0 && begun[at - 1..].starts_with(b"\r\n") {
+        at -= 1;
+    }
+    while let Some(offset) = memchr2(b'\r', b'\n', &begun[at..]) {
+        let line_end = at + offset;
+        match &begun[line_end..] {
+            [b'\r', b'\n', b'\r', b'\n', ..] => return Ok(Some(line_end + 4)),
+            [b'\r', b'\n', ..] if line_end == 0 => return Err(HeadFault::BareLineEnd),
+            [b'\r', b'\n', ..] => at = line_end + 2,
+            // The rest of the line end has not come yet.
+            [b'\r'] => return Ok(None),
             _ => return Err(HeadFault::BareLineEnd),
         }
     }
@@ -254,6 +263,7 @@ struct Seen<'t> {
     connection_keep_alive: bool,
     connection_upgrade: bool,
     upgrade: bool,
+    h2c: bool,
     expects_continue: bool,
 }
 
@@ -280,7 +290,8 @@ impl<'t> Seen<'t> {
                     }
                 }
                 7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                    seen.upgrade |= list_members(value).any(|p| !p.eq_ignore_ascii_case(b"h2c"));
+                    seen.upgrade |= list_members(value).next().is_some();
+                    seen.h2c |= list_members(value).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
                 }
                 6 if name.eq_ignore_ascii_case(b"expect") => {
                     seen.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");

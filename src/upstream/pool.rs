@@ -53,16 +53,12 @@ impl Pool {
         &self.upstream
     }
 
-    /// The freshest idle connection that still lives, if there is one.
-    pub async fn reuse(&self, buffers: &BufferPool, now: Instant) -> Option<Connection> {
+    /// The freshest idle connection that still lives, if there is one. Anything to read on it is an end, or an answer
+    /// nobody asked for: it is closed, and its bytes reach no client.
+    pub fn reuse(&self, now: Instant) -> Option<Connection> {
         loop {
-            let (since, mut connection) = self.idle.borrow_mut().pop()?;
-            if now.saturating_duration_since(since) >= FRESH {
-                continue;
-            }
-            // Anything to read here is an end, or an answer nobody asked for.
-            if connection.socket.read_now(&mut connection.buffer, buffers, crate::wire::buffer::SMALL).await.is_none()
-            {
+            let (since, connection) = self.idle.borrow_mut().pop()?;
+            if now.saturating_duration_since(since) < FRESH && connection.socket.is_quiet() {
                 return Some(connection);
             }
         }

@@ -35,6 +35,9 @@ pub enum WriteFault {
     Io(io::Error),
 }
 
+/// How long a connection may be silent before the kernel asks.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
 impl Socket {
     /// Takes a stream over. TCP: small writes leave at once.
     pub fn new(stream: Stream) -> Socket {
@@ -43,6 +46,17 @@ impl Socket {
             let _ = tcp.set_nodelay(true);
         }
         Socket { stream: RefCell::new(stream) }
+    }
+
+    /// Has the kernel ask, every minute of silence, whether the other side is still there: one that vanished without a
+    /// word (a browser's closed lid under a tunnel that is never cut) must not hold its place for ever.
+    pub fn keep_alive(&self) {
+        if let Stream::Tcp(tcp) = &*self.stream.borrow() {
+            let probes =
+                socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4).with_retries(4);
+            // Without it the connection still works.
+            let _ = socket2::SockRef::from(tcp).set_tcp_keepalive(&probes);
+        }
     }
 
     /// Waits until there is something to read, or the end. Holds no buffer meanwhile.
@@ -135,6 +149,17 @@ impl Socket {
             (Stream::Unix(unix), [slice]) => Pin::new(unix).poll_write(cx, slice),
             (Stream::Unix(unix), _) => Pin::new(unix).poll_write_vectored(cx, slices),
         }
+    }
+
+    /// Is there neither a byte nor an end waiting? Asks the kernel itself: what the runtime knows may be a turn old, and
+    /// inside a task that has used up its budget it says nothing at all.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let peeked = match &*self.stream.borrow() {
+            Stream::Tcp(tcp) => socket2::SockRef::from(tcp).peek(&mut byte),
+            Stream::Unix(unix) => socket2::SockRef::from(unix).peek(&mut byte),
+        };
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Says that nothing more will be sent.

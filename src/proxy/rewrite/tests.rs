@@ -100,6 +100,21 @@ fn answered(lines: &str, request: &str, keep: bool) -> String {
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example:8001\r\n\r\n";
 
 #[test]
+fn a_protocol_that_was_not_asked_for_is_not_switched_to() {
+    let request = |upgrade: &str| {
+        head(&format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n"))
+    };
+    let answer = |lines: &str| AnswerHead::parse(format!("HTTP/1.1 101 S\r\n{lines}\r\n").as_bytes(), false).unwrap();
+    assert!(is_asked_for(&answer("Upgrade: WebSocket\r\n"), &request("websocket")));
+    assert!(is_asked_for(&answer("Upgrade: b\r\n"), &request("a, b")));
+    for (chosen, asked) in [("Upgrade: h2c\r\n", "websocket"), ("Upgrade: a, c\r\n", "a, b"), ("", "websocket")] {
+        assert!(!is_asked_for(&answer(chosen), &request(asked)), "{chosen} {asked}");
+    }
+    assert!(!is_asked_for(&answer("Upgrade: h2c\r\n"), &request("h2c, websocket")));
+    assert!(!is_asked_for(&answer("Upgrade: a\r\n"), &head(GET)));
+}
+
+#[test]
 fn an_answer_comes_down_as_it_is_but_for_its_framing() {
     assert_eq!(
         answered(
@@ -132,7 +147,9 @@ fn a_redirect_to_the_inner_address_leads_to_the_outer_one() {
         ("http://127.0.0.1/x", "http://127.0.0.1/x"),
         ("http://127.0.0.1:18002/x", "http://127.0.0.1:18002/x"),
         ("http://elsewhere:18001/x", "http://elsewhere:18001/x"),
-        ("https://127.0.0.1:18001/x", "https://127.0.0.1:18001/x"),
+        ("https://127.0.0.1:18001/x", "http://a.example:8001/x"),
+        ("ftp://127.0.0.1:18001/x", "ftp://127.0.0.1:18001/x"),
+        ("/x//127.0.0.1:18001/", "/x//127.0.0.1:18001/"),
         ("/x", "/x"),
         ("http://127.0.0.1:18001@evil/x", "http://127.0.0.1:18001@evil/x"),
     ] {

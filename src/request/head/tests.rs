@@ -168,7 +168,12 @@ fn the_end_of_a_head_is_found_however_it_is_cut() {
         assert_eq!(find_end(&whole[..cut], 0), Ok(expected));
         assert_eq!(find_end(whole, cut.min(26)), Ok(Some(27)));
     }
-    assert_eq!(find_end(b"GET / HTTP/1.1\r\nHost: a\n\n", 0), Err(HeadFault::BareLineEnd));
+    for bare in ["\r\n", "A\n", "A\r\nHost: a\n\n", "A\r\n\r\r\n", "A\r\nX: a\rb\r\n", "A\r\nX: a\r\r", "\n"] {
+        for cut in 0..bare.len() {
+            let found = find_end(&bare.as_bytes()[..cut], 0).and_then(|_| find_end(bare.as_bytes(), cut));
+            assert_eq!(found, Err(HeadFault::BareLineEnd), "{bare:?} cut at {cut}");
+        }
+    }
 }
 
 #[test]
