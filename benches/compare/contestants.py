@@ -114,9 +114,19 @@ def start_backend(setting):
 def start_nginx(setting, backend, template="nginx.conf"):
     directory, port = place(setting, "nginx"), free_port()
     path = configure(
-        setting, directory, template, "nginx.conf", dir=directory, port=port, user=user(), backend=backend,
-        modules=MODULES, here=HERE, id=SERVICE, key=KEY,
-    )  # fmt: skip
+        setting,
+        directory,
+        template,
+        "nginx.conf",
+        dir=directory,
+        port=port,
+        user=user(),
+        backend=backend,
+        modules=MODULES,
+        here=HERE,
+        id=SERVICE,
+        key=KEY,
+    )
     command = [setting.nginx, "-p", directory, "-c", path, "-e", "stderr"]
     return Running(port, [Program("nginx", command, setting.proxy_cpu, directory).wait_for_port(port)])
 
@@ -155,7 +165,13 @@ def start_countersign(setting, backend, audit=None, binary=None):
         "audit": audit or directory / "audit/audit.jsonl",
         "admin": f"127.0.0.1:{admin}",
     }
-    command = [binary or setting.binary, "run", "--config", SHIPPED, *(f"--{name}={value}" for name, value in flags.items())]
+    command = [
+        binary or setting.binary,
+        "run",
+        "--config",
+        SHIPPED,
+        *(f"--{name}={value}" for name, value in flags.items()),
+    ]
     setting.configurations["countersign"] = " ".join(map(str, command)) + "\n" + SHIPPED.read_text()
     stdout = subprocess.DEVNULL if audit == "stdout" else None
     program = Program("countersign", command, setting.proxy_cpu, directory, stdout=stdout)
@@ -173,8 +189,10 @@ def start_countersign_before(setting, backend):
 def start_uvicorn(setting, application):
     directory, port = place(setting, "uvicorn"), free_port()
     rules = tomllib.loads(SHIPPED.read_text())["rule"]
-    lists = {access: [path for rule in rules if rule["access"] == access for path in rule["paths"]]
-             for access in ("exempt", "service")}  # fmt: skip
+    lists = {
+        access: [path for rule in rules if rule["access"] == access for path in rule["paths"]]
+        for access in ("exempt", "service")
+    }
     environment = {
         "BENCH_ID": SERVICE,
         "BENCH_KEY": KEY,
@@ -182,9 +200,27 @@ def start_uvicorn(setting, application):
         "BENCH_SERVICE": " ".join(lists["service"]),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [setting.python, "-m", "uvicorn", f"fastapi_app:{application}", "--app-dir", HERE, "--host", "127.0.0.1",
-               "--port", str(port), "--no-access-log", "--log-level", "warning", "--lifespan", "off",
-               "--loop", "uvloop", "--http", "httptools"]  # fmt: skip
+    command = [
+        setting.python,
+        "-m",
+        "uvicorn",
+        f"fastapi_app:{application}",
+        "--app-dir",
+        HERE,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-access-log",
+        "--log-level",
+        "warning",
+        "--lifespan",
+        "off",
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+    ]
     program = Program(f"uvicorn-{application}", command, setting.proxy_cpu, directory, environment=environment)
     return Running(port, [program.wait_for_port(port, 60)])
 
@@ -245,9 +281,17 @@ CONTESTANTS = [
     Contestant("haproxy", "plain proxy", False, start_haproxy_plain, False, missing=without_haproxy),
     Contestant("haproxy-hmac", "verifies natively", True, start_haproxy, missing=without_haproxy),
     Contestant("countersign", "as shipped", True, start_countersign, missing=without_binary),
-    Contestant("countersign-before", "another binary of it", True, start_countersign_before, False, missing=without_before),
-    Contestant("countersign-devnull", "audit to stdout, nobody keeps it", True, start_countersign_unwritten, False,
-               missing=without_binary),  # fmt: skip
+    Contestant(
+        "countersign-before", "another binary of it", True, start_countersign_before, False, missing=without_before
+    ),
+    Contestant(
+        "countersign-devnull",
+        "audit to stdout, nobody keeps it",
+        True,
+        start_countersign_unwritten,
+        False,
+        missing=without_binary,
+    ),
     Contestant("fastapi", "no check", False, start_fastapi, missing=without_python),
     Contestant("fastapi-middleware", "the fleet's present way", True, start_fastapi_guarded, missing=without_python),
     Contestant("countersign+fastapi", "sidecar before fastapi", True, start_chain, missing=without_chain),
@@ -260,8 +304,12 @@ def version_of(setting, program):
         "countersign": [setting.binary, "--version"],
         "nginx": [setting.nginx, "-v"],
         "haproxy": [setting.haproxy, "-v"],
-        "python": [setting.python, "-c", "import sys, fastapi, uvicorn; print('Python', sys.version.split()[0], "
-                   "'FastAPI', fastapi.__version__, 'uvicorn', uvicorn.__version__)"],  # fmt: skip
+        "python": [
+            setting.python,
+            "-c",
+            "import sys, fastapi, uvicorn; print('Python', sys.version.split()[0], "
+            "'FastAPI', fastapi.__version__, 'uvicorn', uvicorn.__version__)",
+        ],
     }[program]
     if command[0] is None or not Path(command[0]).exists():
         return None

@@ -64,6 +64,9 @@ def open_connections(port, count):
 
 def idle_memory(running, count):
     """KiB at start, KiB with `count` idle connections, and whether all of them still serve."""
+    # A first answer, so that every process that will serve is there.
+    for connection in open_connections(running.port, 1):
+        connection.close()
     serving = running.serving()
     start = resident_kib(serving)
     connections = open_connections(running.port, count)

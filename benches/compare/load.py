@@ -33,21 +33,47 @@ def measure(wrk, contestants, name, directory, cpu, connections, seconds, body, 
     method = "POST" if body else "GET"
     script = directory / "load.lua"
     lines = [f'wrk.headers["{key}"] = "{value}"' for key, value in signed(method).items()]
-    script.write_text(SCRIPT.format(method=method, headers="\n".join(lines), body=f'wrk.body = string.rep("x", {body})' if body else ""))
-    command = ["taskset", "-c", str(cpu), wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script),
-               f"http://127.0.0.1:{running.port}{PATH}"]  # fmt: skip
+    script.write_text(
+        SCRIPT.format(
+            method=method, headers="\n".join(lines), body=f'wrk.body = string.rep("x", {body})' if body else ""
+        )
+    )
+    command = [
+        "taskset",
+        "-c",
+        str(cpu),
+        wrk,
+        "-t1",
+        f"-c{connections}",
+        f"-d{seconds}s",
+        "-s",
+        str(script),
+        f"http://127.0.0.1:{running.port}{PATH}",
+    ]
 
     tree = running.tree()
     serving = running.serving()
     everyone = list(watched())
-    before, all_before, machine_before, own_before = cpu_seconds(tree), cpu_seconds(everyone), machine_seconds(), own_seconds()
+    before, all_before, machine_before, own_before = (
+        cpu_seconds(tree),
+        cpu_seconds(everyone),
+        machine_seconds(),
+        own_seconds(),
+    )
     began = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment())
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment()
+    )
     memory = Memory(serving)
     output, errors = process.communicate(timeout=seconds + 60)
     elapsed = time.monotonic() - began
     peak = memory.stop()
-    after, all_after, machine_after, own_after = cpu_seconds(tree), cpu_seconds(everyone), machine_seconds(), own_seconds()
+    after, all_after, machine_after, own_after = (
+        cpu_seconds(tree),
+        cpu_seconds(everyone),
+        machine_seconds(),
+        own_seconds(),
+    )
 
     line = next((line for line in output.splitlines() if line.startswith("RESULT ")), None)
     if process.returncode != 0 or line is None:

@@ -26,7 +26,10 @@ def audit_counts(admin):
 def audit_doubts(name, admin, answered):
     """Prints what was recorded; gives what speaks against the figures."""
     counts = audit_counts(admin)
-    print(f"audit of {name}: {answered:,} requests answered, " + ", ".join(f"{count:,} {what}" for what, count in counts.items()))
+    print(
+        f"audit of {name}: {answered:,} requests answered, "
+        + ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    )
     missing = counts["dropped"] + counts["lost"]
     if missing:
         return [f"{name} did not record {missing:,} requests: its figures are of less work than it should do"]

@@ -38,8 +38,11 @@ def ratios(rounds, name, other):
     """Ours to theirs, round by round, then the median."""
     figures = {}
     for key, *_ in COLUMNS:
-        values = [entry[name][key] / entry[other][key] for entry in rounds
-                  if entry.get(name, {}).get(key) and entry.get(other, {}).get(key)]  # fmt: skip
+        values = [
+            entry[name][key] / entry[other][key]
+            for entry in rounds
+            if entry.get(name, {}).get(key) and entry.get(other, {}).get(key)
+        ]
         if values:
             figures[key] = median(values)
     return figures
@@ -49,8 +52,10 @@ def table(headings, rows):
     widths = [max(len(row[column]) for row in [headings, *rows]) for column in range(len(headings))]
     lines = []
     for row in [headings, ["-" * width for width in widths], *rows]:
-        cells = [cell.ljust(width) if column == 0 else cell.rjust(width)
-                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
+        cells = [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -59,7 +64,9 @@ def figures_table(rounds, names):
     rows = []
     for name in names:
         figures = medians(rounds, name)
-        rows.append([name, *(f"{figures[key]:,.{digits}f}" if figures.get(key) else "-" for key, _, digits, _ in COLUMNS)])
+        rows.append(
+            [name, *(f"{figures[key]:,.{digits}f}" if figures.get(key) else "-" for key, _, digits, _ in COLUMNS)]
+        )
     return table(["", *(heading for _, heading, _, _ in COLUMNS)], rows)
 
 
