@@ -52,7 +52,7 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
     };
     let environment = Environment::of_process();
     let loaded = check::load(Some(args.config.path()), &environment, &Overrides::default(), Purpose::Check)
-        .map_err(|problems| CliError::Configuration(problems.render(output.is_colourful_on_stderr())))?;
+        .map_err(|problems| CliError::Configuration(Box::new(problems)))?;
     let report = Report::of(&loaded.config, &args.method, &args.path, caller.as_ref());
     if output.is_json() {
         output.json(&report.to_json())?;

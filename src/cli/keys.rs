@@ -89,7 +89,7 @@ pub struct PlaceArgs {
 pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
     match args.verb {
         KeysVerb::Generate { place, ids } => {
-            let written = generate(&place.directory(output)?, &ids, place.force)?;
+            let written = generate(&place.directory()?, &ids, place.force)?;
             show(&written, output)?;
             Ok(Answer::Done)
         }
@@ -101,8 +101,8 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
 }
 
 impl PlaceArgs {
-    fn directory(&self, output: &Output) -> Result<PathBuf, CliError> {
-        key_source::directory(self.dir.as_deref(), &self.config, output)
+    fn directory(&self) -> Result<PathBuf, CliError> {
+        key_source::directory(self.dir.as_deref(), &self.config)
     }
 }
 

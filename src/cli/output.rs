@@ -4,7 +4,9 @@
 //! cannot be read any more is not printed, and the exit code stays the answer's. Other write errors (a full disk) are
 //! errors, because a script would take half an answer for a whole one.
 
+use crate::config::diagnostic::Diagnostics;
 use serde::Serialize;
+use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 
 /// How a verb that did its work ended.
@@ -25,21 +27,36 @@ pub enum CliError {
     /// The arguments are well-formed but cannot be followed: exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// The configuration is not good; the text is already laid out with file, line and column. Exit code 2.
+    /// The configuration is not good: every problem with file, line and column. Exit code 2.
     #[error("{0}")]
-    Configuration(String),
+    Configuration(Box<Diagnostics>),
     /// The surroundings do not let it (a port in use, a full disk): exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// The same with several reasons, each a problem of its own: exit code 1.
+    #[error("{}", .0.join("\n"))]
+    FailedAll(Vec<String>),
 }
 
 impl CliError {
     /// The process's exit code for this.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            CliError::Failed(_) => 1,
+            CliError::Failed(_) | CliError::FailedAll(_) => 1,
             CliError::Usage(_) | CliError::Configuration(_) => 2,
         }
+    }
+
+    /// As `--json` gives it. `problems` are objects as `check` gives them, whatever the error.
+    fn to_json(&self) -> serde_json::Value {
+        let whole = |message: &str| json!({ "severity": "error", "message": message });
+        let (message, problems) = match self {
+            CliError::Configuration(problems) => (problems.one_line(), problems.to_json()),
+            CliError::FailedAll(list) => (list.join("; "), list.iter().map(|message| whole(message)).collect()),
+            CliError::Usage(text) | CliError::Failed(text) => (text.clone(), json!([whole(text)])),
+        };
+        let error = json!({ "kind": self.kind(), "message": message, "exit_code": self.exit_code() });
+        json!({ "ok": false, "error": error, "problems": problems })
     }
 
     /// The word for it in JSON.
@@ -47,7 +64,7 @@ impl CliError {
         match self {
             CliError::Usage(_) => "usage",
             CliError::Configuration(_) => "configuration",
-            CliError::Failed(_) => "failed",
+            CliError::Failed(_) | CliError::FailedAll(_) => "failed",
         }
     }
 }
@@ -75,7 +92,7 @@ impl Output {
     }
 
     /// The same for what goes to standard error.
-    pub fn is_colourful_on_stderr(&self) -> bool {
+    fn is_colourful_on_stderr(&self) -> bool {
         !self.json && io::stderr().is_terminal() && colours_are_welcome()
     }
 
@@ -111,15 +128,13 @@ impl Output {
     /// Reports an error: text on standard error; with `--json` also as an object on standard output.
     pub fn error(&self, error: &CliError) {
         if self.json {
-            let object = serde_json::json!({
-                "error": { "kind": error.kind(), "message": error.to_string(), "exit_code": error.exit_code() }
-            });
             // Already failing: the exit code tells, whether or not anyone still reads.
-            let _ = self.json(&object);
+            let _ = self.json(&error.to_json());
         }
         match error {
             // Laid out by the diagnostics, which begin with `error:` of their own.
-            CliError::Configuration(text) => complain_raw(text),
+            CliError::Configuration(problems) => complain_raw(&problems.render(self.is_colourful_on_stderr())),
+            CliError::FailedAll(list) => list.iter().for_each(|text| complain(text)),
             CliError::Usage(text) | CliError::Failed(text) => complain(text),
         }
     }
@@ -155,7 +170,17 @@ mod tests {
     fn exit_codes_are_the_documented_ones() {
         assert_eq!(CliError::Failed(String::new()).exit_code(), 1);
         assert_eq!(CliError::Usage(String::new()).exit_code(), 2);
-        assert_eq!(CliError::Configuration(String::new()).exit_code(), 2);
+        assert_eq!(CliError::Configuration(Box::default()).exit_code(), 2);
+    }
+
+    #[test]
+    fn an_error_in_json_lists_its_problems_each_by_itself() {
+        let error = CliError::FailedAll(vec!["a port".into(), "another".into()]).to_json();
+        assert_eq!((&error["ok"], &error["error"]["exit_code"]), (&false.into(), &1.into()));
+        assert_eq!(error["error"]["message"], "a port; another");
+        assert_eq!(error["problems"][1], json!({ "severity": "error", "message": "another" }));
+        let error = CliError::Usage("no".into()).to_json();
+        assert_eq!(error["problems"], json!([{ "severity": "error", "message": "no" }]));
     }
 
     #[test]

@@ -75,13 +75,14 @@ pub struct Args {
 ///
 /// # Errors
 /// When the configuration is not good, or the surroundings do not let it start or go on.
-pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
+pub fn run(args: Args, _: &Output) -> Result<Answer, CliError> {
     match app::run(source(args)) {
         Ok(()) => Ok(Answer::Done),
-        Err(RunError::Configuration(problems)) => {
-            Err(CliError::Configuration(problems.render(output.is_colourful_on_stderr())))
-        }
+        Err(RunError::Configuration(problems)) => Err(CliError::Configuration(Box::new(problems))),
         Err(RunError::Start(error @ StartError::Keys(_))) => Err(CliError::Usage(error.to_string())),
+        Err(RunError::Start(StartError::Listen(errors))) => {
+            Err(CliError::FailedAll(errors.iter().map(ToString::to_string).collect()))
+        }
         Err(error) => Err(CliError::Failed(error.to_string())),
     }
 }

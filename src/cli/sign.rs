@@ -73,7 +73,7 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
         }
         (curl, _) => curl,
     };
-    let signer = signer(&args, output)?;
+    let signer = signer(&args)?;
     let time = args.timestamp.unwrap_or_else(clock::unix_seconds);
     let headers = hmac_v1::sign(&signer.key, &signer.id, &args.method, &target.path, time);
     if output.is_json() {
@@ -106,7 +106,7 @@ struct Signer {
     key: ServiceKey,
 }
 
-fn signer(args: &Args, output: &Output) -> Result<Signer, CliError> {
+fn signer(args: &Args) -> Result<Signer, CliError> {
     let wanted = match &args.service {
         None => None,
         Some(text) => Some(ServiceId::parse(text).ok_or_else(|| {
@@ -118,10 +118,10 @@ fn signer(args: &Args, output: &Output) -> Result<Signer, CliError> {
     if let Some(path) = &args.key_file {
         return from_file(path, wanted);
     }
-    let config = key_source::configuration(&args.config, output)?;
+    let config = key_source::configuration(&args.config)?;
     let (keys, own) = match config {
         Some(config) => (config.keys, config.service),
-        None => (Keys { dir: defaults::KEYS_DIR.into(), make_on_start: false }, from_environment(output)?),
+        None => (Keys { dir: defaults::KEYS_DIR.into(), make_on_start: false }, from_environment()?),
     };
     let service = match (wanted, own) {
         (None, Some(own)) => own,
@@ -159,9 +159,8 @@ fn from_file(path: &Path, wanted: Option<ServiceId>) -> Result<Signer, CliError>
 }
 
 /// What the fleet's environment says of this service, where there is no configuration.
-fn from_environment(output: &Output) -> Result<Option<ServiceIdentity>, CliError> {
-    check::identity(&Environment::of_process())
-        .map_err(|problems| CliError::Configuration(problems.render(output.is_colourful_on_stderr())))
+fn from_environment() -> Result<Option<ServiceIdentity>, CliError> {
+    check::identity(&Environment::of_process()).map_err(|problems| CliError::Configuration(Box::new(problems)))
 }
 
 /// RFC 9110 section 5.6.2.

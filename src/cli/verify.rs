@@ -59,7 +59,7 @@ pub struct Args {
 pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
     let config = match &args.dir {
         Some(_) if !args.config.is_named() => None,
-        Some(_) | None => key_source::configuration(&args.config, output)?,
+        Some(_) | None => key_source::configuration(&args.config)?,
     };
     let (keys, problems) = known_keys(args.dir.as_deref(), config.as_ref())?;
     let window = config.as_ref().map_or(Signature::default(), |config| config.signature).window_seconds;

@@ -206,6 +206,37 @@ fn run_refuses_the_same_with_the_same_words() {
 }
 
 #[test]
+fn run_refuses_the_same_in_json_problem_by_problem() {
+    let directory = Directory::with(TEN);
+    let mut command = countersign();
+    let answer: Answer = command.args(["run", "--json", "--config"]).arg(directory.file()).output().unwrap().into();
+    assert_eq!(answer.code, 2, "{}", answer.err);
+    let json = answer.json();
+    assert_eq!(
+        (&json["ok"], &json["error"]["kind"], &json["error"]["exit_code"]),
+        (&false.into(), &"configuration".into(), &2.into())
+    );
+    assert_eq!(json["problems"], directory.check(&["--json"], &[]).json()["problems"]);
+    let first = &json["problems"][0];
+    assert_eq!((&first["line"], &first["column"]), (&1.into(), &11.into()), "{first}");
+    assert_eq!(first["file"], directory.file().display().to_string());
+    assert!(first["message"].is_string() && first["expected"].is_string(), "{first}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let in_use = taken.local_addr().unwrap().to_string();
+    let mut command = countersign();
+    command.args(["run", "--json", "--upstream", "http://127.0.0.1:1", "--protect", "/x", "--admin", "off"]);
+    let answer: Answer = command
+        .args(["--listen", &in_use, "--audit", "stdout", "--state-dir"])
+        .arg(directory.0.path().join("state"))
+        .output()
+        .unwrap()
+        .into();
+    assert_eq!(answer.code, 1, "{}", answer.err);
+    let problems = &answer.json()["problems"];
+    assert!(problems[0]["message"].as_str().unwrap().contains(&in_use), "{problems}");
+}
+
+#[test]
 fn run_refuses_wrong_flags_by_name() {
     let mut command = countersign();
     command.args([

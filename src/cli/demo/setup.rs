@@ -190,7 +190,7 @@ async fn start(file: &Path) -> Result<App, CliError> {
     let source =
         Source { file: Some(file.to_owned()), environment: Environment::default(), overrides: Overrides::default() };
     let loaded = check::load(source.file.as_deref(), &source.environment, &source.overrides, Purpose::Run)
-        .map_err(|problems| CliError::Configuration(problems.to_string()))?;
+        .map_err(|problems| CliError::Configuration(Box::new(problems)))?;
     App::start(source, loaded, None).await.map_err(|error| CliError::Failed(error.to_string()))
 }
 

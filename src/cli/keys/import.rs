@@ -55,7 +55,7 @@ pub(super) fn run(
     output: &Output,
 ) -> Result<Answer, CliError> {
     let sources = if sources.is_empty() { vec![PathBuf::from(FLEET_DIRECTORY)] } else { sources };
-    let directory = place.directory(output)?;
+    let directory = place.directory()?;
     let found = import(&directory, &sources, place.force, dry_run)?;
     show(&found, &directory, dry_run, output)?;
     Ok(Answer::Done)
