@@ -4,20 +4,18 @@
 //! there already, else the user's (`$XDG_STATE_HOME/countersign`, audit records inside the state directory). With flags alone
 //! everything stays below the state directory, keys included.
 //!
-//! Only what the rules and listeners say together stands elsewhere: `rules`, `listeners`.
+//! Only what the rules and listeners say together, and what is read of secrets, stands elsewhere: `rules`, `listeners`, `secrets`.
 
 use super::check::Purpose;
 use super::diagnostic::{Diagnostic, Place};
 use super::env::Environment;
-use super::file::{FileConfig, FileEnforcement, TokenSource};
+use super::file::{FileConfig, FileEnforcement};
 use super::problems::{Problems, Setting};
 use super::{
     Audit, AuditSink, Config, Keys, Log, LogFormat, OwnKey, RateLimit, ServiceIdentity, Signature, defaults,
-    listeners, rules,
+    listeners, rules, secrets,
 };
-use crate::keys::secret_file::{SecretFileFault, SecretReader};
 use crate::policy::enforcement::{Enforcement, Mode, Percentage};
-use crate::policy::override_token::OverrideToken;
 use crate::signature::key::ServiceId;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +36,7 @@ pub(super) fn build(file: FileConfig, around: &Surroundings<'_>, problems: &Prob
     listeners::check(&inbound, admin.listen.as_ref(), problems);
     let services = rules::services(&file.services, problems);
     let rules = rules::rules(file.rules, file.default_access, &services, problems);
-    let override_token = override_token(file.enforcement.override_token.as_ref(), around, problems);
+    let override_token = secrets::override_token(file.enforcement.override_token.as_ref(), around.purpose, problems);
     let (enforcement, rate_limit) = enforcement(&file.enforcement, problems);
     let service = service(file.service_id, file.service_key, problems);
     let state_dir = state_dir?;
@@ -181,49 +179,5 @@ pub(super) fn service(
             None
         }
         (None, Some(_) | None) => None,
-    }
-}
-
-fn override_token(
-    source: Option<&Setting<TokenSource>>,
-    around: &Surroundings<'_>,
-    problems: &Problems,
-) -> Option<OverrideToken> {
-    let Setting { value, place } = source?;
-    let token = match value {
-        TokenSource::Text(text) => OverrideToken::from_text(text),
-        TokenSource::File(path) => match SecretReader::of_process().read(path) {
-            Ok(text) => OverrideToken::from_text(&text),
-            Err(fault) => {
-                let message = format!("the override token's file {}: {fault}", path.display());
-                // Another machine, another user: nothing is wrong with the configuration itself.
-                let elsewhere = around.purpose == Purpose::Check && is_about_the_machine(&fault);
-                problems.add(if elsewhere {
-                    Diagnostic::warning(place, message)
-                } else {
-                    Diagnostic::error(place, message)
-                });
-                return None;
-            }
-        },
-    };
-    match token {
-        Ok(token) => Some(token),
-        Err(error) => {
-            problems.add(Diagnostic::error(place, error.to_string()));
-            None
-        }
-    }
-}
-
-/// Would it be different on another machine or for another user?
-fn is_about_the_machine(fault: &SecretFileFault) -> bool {
-    match fault {
-        SecretFileFault::Missing | SecretFileFault::Io(_) | SecretFileFault::ForeignOwner { .. } => true,
-        SecretFileFault::NotRegular(_)
-        | SecretFileFault::OpenToOthers { .. }
-        | SecretFileFault::WritableByAll { .. }
-        | SecretFileFault::TooLarge
-        | SecretFileFault::NotText => false,
     }
 }

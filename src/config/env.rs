@@ -1,7 +1,8 @@
 //! What does the environment say? The variables of the fleet's `.env` files work as they are, laid over the file; a
 //! flag is laid over both.
 //!
-//! 1. Only the names below are looked at. An empty variable says nothing: `.env` templates leave them so.
+//! 1. Only the names below are looked at. An empty variable says nothing: `.env` templates leave them so. (An empty override
+//!    token is told, because whoever emptied it may believe that this took a token away.)
 //! 2. Whoever handed the variable over may have left quotes, a carriage return or a comment in it (docker, a file from
 //!    Windows): a value is read as a shell would read it.
 //! 3. `SERVICE_KEY` beats `SERVICE_KEY_FILE`. The two spellings of the percentage must agree: nobody can say which was meant.
@@ -163,6 +164,14 @@ pub(super) fn overlay(environment: &Environment, file: &mut FileConfig, problems
     if let Some(text) = environment.get(OVERRIDE_TOKEN).map(Zeroizing::new) {
         let value = TokenSource::Text(text);
         enforcement.override_token = Some(Setting { value, place: Place::Variable(OVERRIDE_TOKEN) });
+    } else if environment.variables.contains_key(OVERRIDE_TOKEN) {
+        let place = Place::Variable(OVERRIDE_TOKEN);
+        problems.add(match &enforcement.override_token {
+            Some(file) => Diagnostic::warning(&place, "the override token is empty, so the variable says nothing")
+                .related(&file.place, "the token of this file holds"),
+            None => Diagnostic::warning(&place, "the override token is empty, so there is none")
+                .fix("unset the variable where none is wanted"),
+        });
     }
     if environment.get("REDIS_HOST").is_some() {
         let message = "keys from Redis are not built yet in this version, so `REDIS_HOST` says nothing";

@@ -31,6 +31,7 @@ mod readers;
 pub mod reload;
 mod render;
 mod rules;
+mod secrets;
 mod sources;
 mod syntax;
 mod table;

@@ -5,9 +5,9 @@
 //! token is configured or not: nobody learns that there is something to guess. An empty value, a repeated header and
 //! a value longer than any token never match, and count as wrong.
 //!
-//! Guessing is limited by the failure limit (a wrong token counts against its address) and made hopeless by the least
-//! length of 16 bytes, which is checked here because the limit alone cannot be: without `lockout` the right token passes from any
-//! address.
+//! Guessing is limited by the failure limit (a wrong token counts against its address) and made hopeless by length alone:
+//! without `lockout` the right token passes from any address. The contract knows no least length, so a short token is taken, and
+//! whoever loads it asks [`OverrideToken::is_easy_to_guess`] and says so.
 
 use crate::request::facts::Presence;
 use sha2::{Digest, Sha256};
@@ -24,13 +24,10 @@ pub struct OverrideToken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OverrideTokenError {
     /// Nothing but white space: a file that was emptied, a variable that was not set.
-    #[error("the override token is empty; expected {MIN_LENGTH} to {MAX_LENGTH} characters")]
+    #[error("the override token is empty")]
     Empty,
-    /// Could be guessed.
-    #[error("the override token has {0} characters; expected {MIN_LENGTH} to {MAX_LENGTH}, best random ones")]
-    TooShort(usize),
     /// Another file was meant.
-    #[error("the override token has {0} characters; expected {MIN_LENGTH} to {MAX_LENGTH}")]
+    #[error("the override token has {0} characters; expected at most {MAX_LENGTH}")]
     TooLong(usize),
     /// Could not stand in a header, or not arrive as it was written; where, from 1.
     #[error("character {0} of the override token is not printable ASCII")]
@@ -48,7 +45,7 @@ pub enum OverrideClaim {
     Valid,
 }
 
-const MIN_LENGTH: usize = 16;
+const HARD_TO_GUESS: usize = 16;
 const MAX_LENGTH: usize = 1024;
 
 impl OverrideToken {
@@ -64,11 +61,15 @@ impl OverrideToken {
         if let Some(index) = token.bytes().position(|byte| !(byte.is_ascii_graphic() || byte == b' ')) {
             return Err(OverrideTokenError::NotPrintable(index + 1));
         }
-        match token.len() {
-            ..MIN_LENGTH => Err(OverrideTokenError::TooShort(token.len())),
-            MIN_LENGTH..=MAX_LENGTH => Ok(OverrideToken { sha256: Sha256::digest(token).into() }),
-            _ => Err(OverrideTokenError::TooLong(token.len())),
+        if token.len() > MAX_LENGTH {
+            return Err(OverrideTokenError::TooLong(token.len()));
         }
+        Ok(OverrideToken { sha256: Sha256::digest(token).into() })
+    }
+
+    /// Is the token of this text shorter than 16 characters?
+    pub fn is_easy_to_guess(text: &str) -> bool {
+        text.trim_ascii().len() < HARD_TO_GUESS
     }
 
     /// Compares what a request presents with the configured token, if there is one.

@@ -169,3 +169,17 @@ fn the_token_does_not_show_when_the_upstream_is_down() {
     }
     assert_eq!(get(sidecar.address, PATH).status, 401);
 }
+
+#[test]
+fn a_short_token_works_and_emptying_its_file_takes_it_away_without_a_restart() {
+    let upstream = Recorder::plain();
+    let sidecar = Builder::guarding(upstream.address).override_token("s7x").unlimited().start();
+    let status = || get_with(sidecar.address, PATH, "X-Override-Token: s7x\r\n").status;
+    assert_eq!(status(), 200);
+    eventually("a warning", || sidecar.process.stderr.text().contains("easy to guess").then_some(()));
+    std::fs::write(sidecar.directory.join("override-token"), "").unwrap();
+    eventually("no token any more", || (status() == 401).then_some(()));
+    eventually("a warning", || sidecar.process.stderr.text().contains("so there is none").then_some(()));
+    assert_eq!(get_with(sidecar.address, PATH, "X-Override-Token: \r\n").status, 401, "an empty one never matches");
+    assert!(!sidecar.process.stderr.text().contains("s7x"));
+}

@@ -65,12 +65,10 @@ fn where_none_is_configured_every_value_is_as_wrong_as_a_wrong_one() {
 }
 
 #[test]
-fn what_could_be_guessed_or_not_sent_is_no_token() {
+fn what_is_empty_or_could_not_be_sent_is_no_token() {
     for (text, error) in [
         (String::new(), OverrideTokenError::Empty),
         (" \n\t ".into(), OverrideTokenError::Empty),
-        ("a".into(), OverrideTokenError::TooShort(1)),
-        ("a".repeat(15), OverrideTokenError::TooShort(15)),
         ("a".repeat(1025), OverrideTokenError::TooLong(1025)),
         (format!("{}\nsecond line", "a".repeat(16)), OverrideTokenError::NotPrintable(17)),
         (format!("{}\u{e9}", "a".repeat(16)), OverrideTokenError::NotPrintable(17)),
@@ -80,9 +78,22 @@ fn what_could_be_guessed_or_not_sent_is_no_token() {
         assert_eq!(found, error, "{text:?}");
         assert!(!found.to_string().contains("aaa"));
     }
-    for text in ["a".repeat(16), "a".repeat(1024), "four words are fine".into()] {
+    for text in ["a".into(), "a".repeat(16), "a".repeat(1024), "four words are fine".into()] {
         assert!(OverrideToken::from_text(&text).is_ok(), "{text}");
     }
+}
+
+#[test]
+fn a_short_token_matches_and_is_called_easy_to_guess() {
+    let token = OverrideToken::from_text("x\n").unwrap();
+    assert_eq!(OverrideToken::check(Some(&token), Presence::Once(b"x")), OverrideClaim::Valid);
+    for (value, claim) in
+        [(&b""[..], OverrideClaim::Wrong), (b"y", OverrideClaim::Wrong), (b"xx", OverrideClaim::Wrong)]
+    {
+        assert_eq!(OverrideToken::check(Some(&token), Presence::Once(value)), claim);
+    }
+    assert!(OverrideToken::is_easy_to_guess("x") && OverrideToken::is_easy_to_guess("               \n"));
+    assert!(OverrideToken::is_easy_to_guess(&"a".repeat(15)) && !OverrideToken::is_easy_to_guess(&"a".repeat(16)));
 }
 
 #[test]

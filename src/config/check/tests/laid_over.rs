@@ -95,7 +95,7 @@ fn a_variable_that_cannot_be_understood_refuses_by_name() {
         ("SERVICE_AUTH_CIRCUIT_BREAKER_PERCENTAGE", "10.5"),
         ("SERVICE_AUTH_RATE_LIMIT_WINDOW", "5m"),
         ("SERVICE_AUTH_RATE_LIMIT_MAX_FAILURES", "0"),
-        ("SERVICE_AUTH_OVERRIDE_TOKEN", "short"),
+        ("SERVICE_AUTH_OVERRIDE_TOKEN", "t\u{f6}ken-with-16-characters"),
         ("SERVICE_KEY_FILE", "~/x"),
     ] {
         let problems = Files::new(LEAST).load_with(&variables(&[(name, value)]), &Overrides::default()).unwrap_err();

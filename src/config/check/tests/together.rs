@@ -215,9 +215,31 @@ fn the_override_token_comes_from_a_file_that_nobody_else_can_read() {
     assert!(exposed.contains("chmod 600") && !exposed.contains("0123456789abcdef"), "{exposed}");
     set_mode(0o600);
     assert!(files.load().unwrap().config.override_token.is_some());
-    files.write("token", "short\n");
-    let short = files.load().unwrap_err().to_string();
-    assert!(short.contains("5 characters") && !short.contains("short"), "{short}");
+}
+
+#[test]
+fn an_override_token_of_any_length_is_taken_and_a_short_one_is_told() {
+    let files = Files::new(&format!("{LEAST}[enforcement]\noverride_token_file = \"token\"\n"));
+    for (text, there, warning) in [
+        ("0123456789abcdef\n", true, None),
+        ("shorty\n", true, Some("easy to guess")),
+        ("", false, Some("the override token is empty, so there is none")),
+        (" \r\n", false, Some("the override token is empty, so there is none")),
+    ] {
+        files.write("token", text);
+        std::fs::set_permissions(files.path("token"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let loaded = files.load().unwrap();
+        assert_eq!(loaded.config.override_token.is_some(), there, "{text:?}");
+        let told: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
+        assert_eq!(told.len(), warning.iter().len(), "{told:?}");
+        assert!(told.iter().all(|told| told.contains(warning.unwrap()) && !told.contains("shorty")), "{told:?}");
+    }
+    let empty = variables(&[("SERVICE_AUTH_OVERRIDE_TOKEN", "''")]);
+    let loaded = Files::new(LEAST).load_with(&empty, &Overrides::default()).unwrap();
+    assert!(loaded.config.override_token.is_none() && loaded.warnings.to_string().contains("so there is none"));
+    files.write("token", "0123456789abcdef");
+    let loaded = files.load_with(&empty, &Overrides::default()).unwrap();
+    assert!(loaded.config.override_token.is_some() && loaded.warnings.to_string().contains("says nothing"));
 }
 
 #[test]
