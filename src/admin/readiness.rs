@@ -39,11 +39,6 @@ impl Readiness {
         self.reload_refused.store(!took_effect, Ordering::Relaxed);
     }
 
-    /// Nothing stands against sending traffic here.
-    pub fn is_ready(&self) -> bool {
-        self.reasons().is_empty()
-    }
-
     /// What stands against it, for people.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -101,10 +96,10 @@ mod tests {
     #[test]
     fn ready_is_who_serves_and_whose_upstreams_answer() {
         let readiness = Readiness::new(vec![upstream(HealthState::Up), upstream(HealthState::Up)]);
-        assert!(!readiness.is_ready());
+        assert!(!readiness.answer().0);
         readiness.serving();
         assert_eq!(readiness.reasons(), [""; 0]);
-        assert!(readiness.is_ready());
+        assert!(readiness.answer().0);
     }
 
     #[test]
@@ -112,7 +107,7 @@ mod tests {
         let readiness = Readiness::new(vec![]);
         readiness.serving();
         readiness.draining();
-        assert!(!readiness.is_ready());
+        assert!(!readiness.answer().0);
         readiness.serving();
         assert!(readiness.reasons()[0].starts_with("draining"));
     }

@@ -1,7 +1,7 @@
 //! From start to stop: what a start that cannot be says, how a stop lets requests finish, what signals and a service
 //! manager see.
 
-mod reload;
+mod running;
 mod start;
 mod stop;
 mod supervised;
@@ -31,7 +31,7 @@ fn run(command: &mut Command) -> Output {
 
 /// The status of a read-only admin path.
 #[track_caller]
-fn admin(address: SocketAddr, path: &str) -> u16 {
+pub(super) fn admin(address: SocketAddr, path: &str) -> u16 {
     raw::exchange(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")).status
 }
 

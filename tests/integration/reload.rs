@@ -1,9 +1,11 @@
 //! Reload: all or nothing. A broken file changes nothing and is seen; a good one takes effect without a lost request.
 
+use super::lifecycle::admin;
 use super::support::raw::{Client, get};
 use super::support::recorder::{Exchange, Recorder, Then};
 use super::support::sidecar::{Builder, Sidecar};
 use super::support::{count, eventually};
+use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const PATH: &str = "/api/internal/x";
@@ -21,12 +23,19 @@ fn enforces_new_rules(sidecar: &Sidecar) -> Option<()> {
     ((get(sidecar.address, PATH).status, get(sidecar.address, "/api/renamed").status) == (200, 401)).then_some(())
 }
 
-/// How often a reload failed, as the log tells. The name of the metric is the operator's, so both are asked.
+/// How often a reload failed, as the metric tells.
 fn failures(sidecar: &Sidecar) -> f64 {
-    let text = sidecar.metrics();
-    let failed =
-        text.lines().filter(|line| line.contains("reload") && line.contains("fail") && !line.starts_with('#'));
-    failed.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    sidecar.metric("countersign_config_reloads_total", &["result=\"failed\""])
+}
+
+/// Waits for the record of a change of state, and for this many of them.
+#[track_caller]
+fn recorded(sidecar: &Sidecar, event: &str, who: &str, count: usize) -> Vec<Value> {
+    eventually(&format!("{count} records of {event} by {who}"), || {
+        let mut records = sidecar.audit();
+        records.retain(|record| record["event"] == event && record["who"] == who);
+        (records.len() >= count).then_some(records)
+    })
 }
 
 fn start() -> (Recorder, Sidecar) {
@@ -42,37 +51,63 @@ fn a_changed_file_takes_effect_by_itself_and_by_signal() {
     let text = sidecar.config();
     std::fs::write(sidecar.config_path(), renamed(&text)).unwrap();
     eventually("the file watch", || enforces_new_rules(&sidecar));
+    let by_itself = recorded(&sidecar, "reload", "file", 1);
+    assert!(sidecar.audit().iter().all(|record| record["who"] != "signal"), "there was no signal yet");
     std::fs::write(sidecar.config_path(), &text).unwrap();
     sidecar.process.signal("HUP");
-    eventually("SIGHUP", || enforces_old_rules(&sidecar).then_some(()));
+    eventually("the old rules again", || enforces_old_rules(&sidecar).then_some(()));
+    // The file watch may be the first to apply the edit; a signal is obeyed all the same, and says so.
+    let by_signal = recorded(&sidecar, "reload", "signal", 1);
+    assert!(by_signal[0]["generation"].as_u64() > by_itself[0]["generation"].as_u64(), "{by_signal:?}");
 }
 
 #[test]
-fn a_broken_file_changes_nothing_and_is_logged_with_its_line_and_counted() {
+fn a_broken_file_changes_nothing_and_is_logged_with_its_line_counted_and_recorded() {
     let (_upstream, mut sidecar) = start();
+    let mut open = Client::connect(sidecar.address);
+    let mut assert_open = || {
+        open.send("GET /open HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_eq!(open.answer().status, 200, "open connections must live");
+    };
+    assert_open();
     let good = sidecar.config();
+    let last = good.lines().count();
     let half = good[..good.len() / 2].to_owned() + "\n[[rule";
     let unknown = good.replace("[enforcement]", "[enforcement]\nmood = \"log\"");
-    let conflicting = good.clone() + "\n[[rule]]\npaths = [\"/api/internal\"]\naccess = \"exempt\"\n";
-    for (name, broken) in [
-        ("half a file", half.as_str()),
-        ("an empty file", ""),
-        ("an unknown key", &unknown),
-        ("a conflict", &conflicting),
-        ("no TOML", "\0\0\0"),
-    ] {
+    let mistyped = good.replace("mode = \"enforce\"", "mode = \"enfroce\"");
+    let conflicting = good.clone() + "[[rule]]\npaths = [\"/api/internal\"]\naccess = \"exempt\"\n";
+    let line_of = |text: &str, what: &str| 1 + text.lines().position(|line| line.contains(what)).unwrap();
+    for (count, (name, broken, line)) in [
+        ("half a file", half.as_str(), Some(half.lines().count())),
+        ("an empty file", "", None),
+        ("an unknown key", &unknown, Some(line_of(&unknown, "mood"))),
+        ("a mistyped value", &mistyped, Some(line_of(&mistyped, "enfroce"))),
+        ("a conflict", &conflicting, Some(last + 2)),
+        ("no TOML", "\0\0\0", Some(1)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let before = failures(&sidecar);
         std::fs::write(sidecar.config_path(), broken).unwrap();
         eventually(&format!("{name}: the failure to be counted"), || (failures(&sidecar) > before).then_some(()));
+        assert_eq!(sidecar.metric("countersign_config_last_reload_ok", &[]), 0.0, "{name}");
+        let place = line.map_or("countersign.toml".to_owned(), |line| format!("countersign.toml:{line}:"));
+        eventually(&format!("{name}: {place} in the log"), || {
+            let said = sidecar.process.stderr.text();
+            said.lines().any(|line| line.contains("reload refused") && line.contains(&place)).then_some(())
+        });
+        recorded(&sidecar, "reload_failed", "file", count + 1);
         assert!(enforces_old_rules(&sidecar), "{name}");
+        assert_open();
+        assert_eq!(admin(sidecar.admin, "/readyz"), 200, "{name}: it serves, so it is ready");
         assert!(sidecar.process.ended().is_none());
     }
-    eventually("the log to name the file", || {
-        sidecar.process.stderr.text().contains("countersign.toml").then_some(())
-    });
-    assert!(sidecar.process.stderr.text().contains("mood"), "the unknown key is not named");
     std::fs::write(sidecar.config_path(), renamed(&good)).unwrap();
     eventually("the good file behind the broken ones", || enforces_new_rules(&sidecar));
+    eventually("the metric to say so", || {
+        (sidecar.metric("countersign_config_last_reload_ok", &[]) == 1.0).then_some(())
+    });
 }
 
 #[test]
@@ -199,6 +234,9 @@ fn an_edit_of_one_line_starts_and_stops_enforcing() {
     eventually("enforcing", || (get(sidecar.address, PATH).status == 401).then_some(()));
     std::fs::write(sidecar.config_path(), &text).unwrap();
     eventually("log mode", || (get(sidecar.address, PATH).status == 200).then_some(()));
+    let modes: Vec<Value> =
+        recorded(&sidecar, "mode", "file", 2).iter().map(|record| record["in_force_mode"].clone()).collect();
+    assert_eq!(modes, ["enforce", "log"]);
 }
 
 #[test]

@@ -82,6 +82,50 @@ fn a_request_that_was_half_answered_is_not_sent_again() {
 }
 
 #[test]
+fn an_answer_of_only_1xx_and_then_an_end_is_an_answer_begun_and_is_not_sent_again() {
+    for informational in ["102 Processing", "103 Early Hints"] {
+        let upstream = Recorder::with(move |exchange| {
+            if exchange.request.target == "/warm" {
+                return exchange.reply(200, "first");
+            }
+            exchange.send(format!("HTTP/1.1 {informational}\r\n\r\n"));
+            Then::Close
+        });
+        let sidecar = one_worker(&upstream);
+        for method in ["DELETE", "GET", "PUT"] {
+            let mut client = Client::connect(sidecar.address);
+            client.send("GET /warm HTTP/1.1\r\nHost: b\r\n\r\n");
+            assert_eq!(client.answer().status, 200);
+            client.send(format!("{method} /hinted-{method} HTTP/1.1\r\nHost: b\r\n\r\n"));
+            assert_eq!(client.answer().status, 502, "{method} after {informational}");
+            let tries = upstream.marked(&format!("/hinted-{method}"));
+            assert_eq!(tries.len(), 1, "{method} after {informational}: {tries:?}");
+            assert!(tries[0].place > 0, "the connection was to be a reused one");
+        }
+    }
+}
+
+#[test]
+fn a_second_connection_that_dies_too_is_a_502_and_not_a_third_try() {
+    for then in [Then::Close, Then::Reset] {
+        let upstream =
+            Recorder::with(
+                move |exchange| {
+                    if exchange.request.target == "/warm" { exchange.reply(200, "first") } else { then }
+                },
+            );
+        let sidecar = one_worker(&upstream);
+        let mut client = Client::connect(sidecar.address);
+        client.send("GET /warm HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_eq!(client.answer().status, 200);
+        client.send("GET /again HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_eq!(client.answer().status, 502, "after {then:?}");
+        let places: Vec<usize> = upstream.marked("/again").iter().map(|request| request.place).collect();
+        assert_eq!(places, [1, 0], "after {then:?}: once on the reused connection, once on a new one");
+    }
+}
+
+#[test]
 fn connections_that_keep_dying_fail_no_get_and_double_no_post() {
     // Like uvicorn at the end of its patience: closes some idle connections just after an answer.
     let upstream = Recorder::with(|exchange| {

@@ -2,7 +2,7 @@
 
 use super::support::raw::{Client, End};
 use super::support::recorder::{Exchange, Recorder, Then};
-use super::support::refusal::assert_refused;
+use super::support::refusal::{assert_own_failure, assert_refused};
 use super::support::sidecar::Builder;
 use super::support::{KEY_A, eventually, sign};
 use std::time::Duration;
@@ -143,6 +143,9 @@ fn h2c_and_half_asked_upgrades_open_no_tunnel() {
     let sidecar = Builder::guarding(upstream.address).start();
     for lines in [
         "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
+        "Connection: Upgrade\r\nUpgrade: h2c, websocket\r\n",
+        "Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n",
         "Upgrade: echo\r\n",
         "Connection: Upgrade\r\n",
         "",
@@ -157,6 +160,39 @@ fn h2c_and_half_asked_upgrades_open_no_tunnel() {
         client.send(format!("GET /always HTTP/1.1\r\nHost: b\r\n{lines}\r\n"));
         assert_eq!(client.answer().status, 502, "{lines}");
     }
+}
+
+#[test]
+fn a_101_to_a_protocol_that_was_not_asked_for_opens_no_tunnel() {
+    const ANSWERS: [(&str, &str); 4] = [
+        ("/other", "Connection: Upgrade\r\nUpgrade: other\r\n"),
+        ("/h2c", "Connection: Upgrade\r\nUpgrade: h2c\r\n"),
+        ("/two", "Connection: Upgrade\r\nUpgrade: echo, other\r\n"),
+        ("/none", "Connection: Upgrade\r\n"),
+    ];
+    let upstream =
+        Recorder::with(|exchange| match ANSWERS.iter().find(|(target, _)| *target == exchange.request.target) {
+            Some((_, lines)) => {
+                exchange.send(format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\nout of turn"));
+                Then::Close
+            }
+            None => exchange.reply(200, "plain"),
+        });
+    let sidecar = Builder::guarding(upstream.address).start_alive();
+    for (target, _) in ANSWERS {
+        let mut client = Client::connect(sidecar.address);
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: b\r\n{ASK}\r\n"));
+        let answer = client.answer();
+        assert_own_failure(&answer, 502);
+        assert!(!answer.text().contains("out of turn"), "{target}");
+    }
+    // One of several that were asked for is fine.
+    let upstream = echoing();
+    let sidecar = Builder::guarding(upstream.address).start();
+    let mut client = Client::connect(sidecar.address);
+    client.send("GET /ws HTTP/1.1\r\nHost: b\r\nConnection: Upgrade\r\nUpgrade: other/2, Echo\r\n\r\n");
+    assert_eq!(client.try_head().unwrap().0, 101);
+    assert_echoes(&mut client, b"hello");
 }
 
 #[test]

@@ -208,10 +208,13 @@ fn informational_answers_are_dropped_however_many_and_the_real_one_passes() {
         exchange.reply(200, "real")
     });
     let sidecar = Builder::guarding(upstream.address).start();
-    let answer = get(sidecar.address, "/few");
-    assert_eq!((answer.status, answer.text().as_str()), (200, "real"));
-    let answer = get(sidecar.address, "/many");
-    assert!(answer.status == 200 && answer.text() == "real" || answer.status == 502, "{answer:?}");
+    for (target, many) in [("/few", 3.0), ("/many", 1000.0)] {
+        let before = sidecar.metric("countersign_informational_answers_dropped_total", &[]);
+        let answer = get(sidecar.address, target);
+        assert_eq!((answer.status, answer.text().as_str()), (200, "real"), "{target}");
+        let after = sidecar.metric("countersign_informational_answers_dropped_total", &[]);
+        assert_eq!(after - before, many, "{target}");
+    }
     assert_sound_after(&sidecar);
 }
 
@@ -252,14 +255,19 @@ fn a_giant_answer_head_is_a_502_not_a_growing_memory() {
         if exchange.request.target == "/giant" {
             exchange.send("HTTP/1.1 200 OK\r\nX-Giant: ");
             for _ in 0..1024 {
-                exchange.send([b'a'; 4096]);
+                exchange.send([b'a'; 64 * 1024]);
             }
             return Then::Close;
         }
         exchange.reply(200, "real")
     });
     let sidecar = Builder::guarding(upstream.address).start();
+    assert_eq!(get(sidecar.address, "/").text(), "real");
+    let before = sidecar.process.peak_memory();
     assert_own_failure(&get(sidecar.address, "/giant"), 502);
+    upstream.the("/giant");
+    let grown = sidecar.process.peak_memory() - before;
+    assert!(grown < 4 * 1024 * 1024, "64 MiB of head were sent, and {grown} bytes kept");
     assert_sound_after(&sidecar);
 }
 

@@ -1,4 +1,4 @@
-//! [`WorkerMetrics`]: one worker's counters.
+//! [`WorkerMetrics`]: one worker's counters, and what each decision, answer and fault adds to them.
 
 use super::cells::{Count, Histogram, UpDown, Words};
 use super::services::{AttemptResult, Services};

@@ -1,4 +1,4 @@
-//! Request lines: methods, targets, versions.
+//! Request lines: which methods, targets and versions pass, and which are refused.
 
 use super::{Row, all_refused};
 

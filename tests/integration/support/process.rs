@@ -62,6 +62,14 @@ impl Process {
         assert!(done.success(), "kill -{name} {}", self.pid());
     }
 
+    /// The most memory it ever had at once, in bytes: a growth that was given back is seen too.
+    #[track_caller]
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB")).unwrap();
+        line.trim().parse::<u64>().unwrap() * 1024
+    }
+
     /// Has it ended?
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
