@@ -125,6 +125,21 @@ fn with_flags_alone_a_key_is_made_once_and_nothing_is_refused() {
 }
 
 #[test]
+fn where_somebody_named_a_key_directory_no_key_is_made() {
+    let upstream = Recorder::plain();
+    let directory = tempfile::tempdir().unwrap();
+    let (state, keys) = (directory.path().join("state"), directory.path().join("keys"));
+    let mut command = with_flags(upstream.address, &free_address().to_string(), &state);
+    let (code, said) = {
+        let output = run(command.arg("--keys").arg(&keys));
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains(keys.to_str().unwrap()) && said.contains("keys generate"), "{said}");
+    assert!(!keys.exists() && !state.join("keys").exists());
+}
+
+#[test]
 fn a_unix_socket_serves_owner_and_group_and_its_file_goes_with_the_process() {
     let upstream = Recorder::plain();
     let directory = tempfile::tempdir().unwrap();
