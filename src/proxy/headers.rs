@@ -1,6 +1,6 @@
 //! Every header name the proxy knows, and what becomes of each on its way up: kept, dropped, or written by us.
 //!
-//! In this order (2-contract.md, "What the upstream gets"):
+//! In this order (README, "What happens to a request"):
 //! 1. framing and hop-by-hop fields are dropped and written anew;
 //! 2. what only we may say (`X-Authenticated-Service`, `X-Forwarded-*`, `X-Override-Token`) is dropped whoever sent it, and
 //!    so is every look-alike of an owned name: a server that turns `_` or `.` into `-` would take it for the real one

@@ -1,7 +1,7 @@
 //! [`Pool`]: one worker's connections to one upstream: kept while fresh, made when needed.
 //!
 //! uvicorn closes idle connections after 5 s; one used just then dies under a request that may not be sent twice. So idle
-//! ones are dropped after 3 s (2-contract.md, "What the upstream gets"), and one whose end has already come is never
+//! ones are dropped after 3 s, and one whose end has already come is never
 //! handed out.
 
 use crate::clock;
