@@ -15,6 +15,7 @@ const FIRST_CALLER: &str = "caller";
 /// Loads every key the configuration names.
 pub(super) fn load(config: &Config) -> Result<KeyTable, StartError> {
     dir::load(&config.keys, config.service.as_ref())
+        .map(|loaded| loaded.table)
         .map_err(|problems| StartError::Keys(problems.iter().map(ToString::to_string).collect()))
 }
 

@@ -5,7 +5,7 @@
 //! 2. Swap one snapshot. A request in flight is judged by the one it took; no request sees parts of two.
 //! 3. Tell those who only follow: log level, failure limit, health checks, admin hosts, metrics, the watch.
 
-use super::start::{App, HealthCheck, StartError, service_ids};
+use super::start::{App, HealthCheck, service_ids};
 use super::{keys, summary};
 use crate::clock;
 use crate::config::reload::{self, Reloaded};
@@ -41,10 +41,7 @@ impl App {
             })?;
         // Whatever comes of the rest: these are the files that an edit would mend.
         self.watcher.watch(loaded.watched);
-        let table = keys::load(&loaded.config).map_err(|error| match error {
-            StartError::Keys(problems) => problems.join("; "),
-            error => error.to_string(),
-        })?;
+        let table = loaded.keys.map_or_else(|| keys::load(&loaded.config), Ok).map_err(|error| error.to_string())?;
         if loaded.config.audit != running.config.audit {
             self.audit.reconfigure(&loaded.config.audit).map_err(|error| error.to_string())?;
         }

@@ -96,16 +96,21 @@ impl App {
     /// # Errors
     /// When the surroundings do not let it; nothing is left running then.
     pub async fn start(source: Source, loaded: Loaded, log: Option<LogHandle>) -> Result<App, StartError> {
-        let Loaded { config, mut watched, .. } = loaded;
+        let Loaded { config, keys: table, mut watched, .. } = loaded;
         let part = |part| move |error| StartError::Part { part, error };
         let descriptors = process::raise_descriptor_limit();
         let state_dir = StateDir::hold(&config.state_dir)?;
         let salt = state_dir.salt()?;
-        if keys::make_first(&config)? {
-            // What we wrote ourselves is no change to be told of.
-            watched.look_again();
-        }
-        let table = keys::load(&config)?;
+        let table = match (keys::make_first(&config)?, table) {
+            (false, Some(table)) => table,
+            (made, _) => {
+                if made {
+                    // What we wrote ourselves is no change to be told of.
+                    watched.look_again();
+                }
+                keys::load(&config)?
+            }
+        };
 
         let opened = listeners::open(&config.inbound, Inherited::from_environment());
         let admin = config.admin.listen.map(|address| listeners::tcp(address, "[admin].listen")).transpose();

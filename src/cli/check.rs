@@ -1,8 +1,8 @@
 //! `check`: every problem of a configuration at once, or what it comes to.
 //!
-//! Runs the very code that `run` loads with, environment included, so that what passes here starts there. Only what
-//! depends on the machine (a key directory, the token's file) is a warning here and an error there: configurations are
-//! also checked where they are written.
+//! Runs the very code that `run` loads with, environment and secrets included, so that what passes here starts there. Only a key
+//! directory that is not there, and an audit file that this user may not write, are warnings here and errors there:
+//! configurations are also checked where they are written.
 
 use super::args::ConfigArgs;
 use super::output::{Answer, CliError, Output};
@@ -43,12 +43,12 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
     let path = args.file.as_deref().unwrap_or(args.config.path());
     let environment = Environment::of_process();
     match check::examine(Some(path), &environment, &Overrides::default()) {
-        Ok((loaded, keys)) => {
+        Ok(loaded) => {
             if output.is_json() {
-                output.json(&summary_json(&loaded, keys.as_ref(), &environment))?;
+                output.json(&summary_json(&loaded, &environment))?;
             } else {
                 complain(&loaded.warnings, output);
-                output.text(summary(&loaded, keys.as_ref(), &environment))?;
+                output.text(summary(&loaded, &environment))?;
             }
             Ok(Answer::Done)
         }
@@ -91,7 +91,7 @@ fn paths(count: usize) -> String {
     format!("{count} {}", if count == 1 { "path" } else { "paths" })
 }
 
-fn summary(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) -> String {
+fn summary(loaded: &Loaded, environment: &Environment) -> String {
     let config = &loaded.config;
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -126,7 +126,7 @@ fn summary(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) 
     );
     line(
         "services",
-        match keys {
+        match &loaded.keys {
             Some(keys) => format!("{} named, {} with a key", config.services.len(), keys.len()),
             None => format!("{} named; keys could not be looked at here", config.services.len()),
         },
@@ -143,7 +143,7 @@ fn summary(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) 
     format!("{}: good{text}", files.join(", "))
 }
 
-fn summary_json(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environment) -> serde_json::Value {
+fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value {
     let config = &loaded.config;
     let counts = |access| {
         let (rules, paths) = rule_counts(config, access);
@@ -166,7 +166,7 @@ fn summary_json(loaded: &Loaded, keys: Option<&KeyTable>, environment: &Environm
             DefaultAccess::Service => "service",
         },
         "services": config.services.keys().map(|id| id.as_str()).collect::<Vec<_>>(),
-        "services_with_keys": keys.map(KeyTable::len),
+        "services_with_keys": loaded.keys.as_ref().map(KeyTable::len),
         "keys_dir": config.keys.dir.display().to_string(),
         "state_dir": config.state_dir.display().to_string(),
         "audit": audit(config),

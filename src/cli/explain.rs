@@ -51,7 +51,7 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
         Some(text) => Some(ServiceId::parse(text).ok_or_else(|| not_an_id(text))?),
     };
     let environment = Environment::of_process();
-    let loaded = check::load(Some(args.config.path()), &environment, &Overrides::default(), Purpose::Check)
+    let loaded = check::load(Some(args.config.path()), &environment, &Overrides::default(), Purpose::Inspect)
         .map_err(|problems| CliError::Configuration(Box::new(problems)))?;
     let report = Report::of(&loaded.config, &args.method, &args.path, caller.as_ref());
     if output.is_json() {

@@ -13,7 +13,7 @@ pub(super) fn configuration(args: &ConfigArgs) -> Result<Option<Config>, CliErro
         return Ok(None);
     }
     let environment = Environment::of_process();
-    match check::load(Some(args.path()), &environment, &Overrides::default(), Purpose::Check) {
+    match check::load(Some(args.path()), &environment, &Overrides::default(), Purpose::Inspect) {
         Ok(loaded) => Ok(Some(loaded.config)),
         Err(problems) => Err(CliError::Configuration(Box::new(problems))),
     }

@@ -155,7 +155,7 @@ fn from_file(path: &Path, wanted: Option<ServiceId>) -> Result<Signer, CliError>
             CliError::Usage(format!("{}: does not say whose key it is; add --service ID", path.display()))
         })?,
     };
-    Ok(Signer { id: id.clone(), key: file.belongs_to(&id).map_err(fault)?.key })
+    Ok(Signer { id: id.clone(), key: file.is_of(&id).map_err(fault)?.key })
 }
 
 /// What the fleet's environment says of this service, where there is no configuration.

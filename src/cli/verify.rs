@@ -10,7 +10,7 @@ use super::args::ConfigArgs;
 use super::key_source;
 use super::output::{Answer, CliError, Output, complain};
 use crate::clock;
-use crate::config::{Config, Signature, defaults};
+use crate::config::{Config, OwnKey, Signature, defaults};
 use crate::keys::dir::{DirectoryKey, KeyFault, own_key, read_all};
 use crate::keys::secret_file::SecretReader;
 use report::{Known, Question, Report};
@@ -111,10 +111,14 @@ fn known_keys(named: Option<&Path>, config: Option<&Config>) -> Result<(Vec<Know
     let mut keys: Vec<Known> = found.into_iter().map(|DirectoryKey { id, file, .. }| Known::new(id, file)).collect();
     if named.is_none()
         && let Some((config, service)) = config.and_then(|config| Some((config, config.service.as_ref()?)))
-        && !keys.iter().any(|key| key.id == service.id)
+        && service.key != OwnKey::Directory
     {
         match own_key(&config.keys, service) {
-            Ok(Some(file)) => keys.push(Known::new(service.id.clone(), file)),
+            // As in the sidecar: what was named for the service itself counts.
+            Ok(Some(file)) => {
+                keys.retain(|key| key.id != service.id);
+                keys.push(Known::new(service.id.clone(), file));
+            }
             Ok(None) => {}
             Err(problem) => problems.push(problem.to_string()),
         }

@@ -11,10 +11,12 @@ use super::diagnostic::{Diagnostic, Place};
 use super::env::Environment;
 use super::file::{FileConfig, FileEnforcement};
 use super::problems::{Problems, Setting};
+use super::secrets::KeysSaid;
 use super::{
-    Audit, AuditSink, Config, Keys, Log, LogFormat, OwnKey, RateLimit, ServiceIdentity, Signature, defaults,
-    listeners, rules, secrets,
+    Audit, AuditSink, Config, Keys, Log, LogFormat, OwnKey, RateLimit, ServiceIdentity, Signature, audit_file,
+    defaults, listeners, rules, secrets,
 };
+use crate::keys::KeyTable;
 use crate::policy::enforcement::{Enforcement, Mode, Percentage};
 use crate::signature::key::ServiceId;
 use std::path::{Path, PathBuf};
@@ -28,8 +30,14 @@ pub(super) struct Surroundings<'s> {
 }
 
 /// The checked configuration, or `None` where too little is known to make one; problems are noted either way.
-pub(super) fn build(file: FileConfig, around: &Surroundings<'_>, problems: &Problems) -> Option<Config> {
+/// With it the keys, where they were read.
+pub(super) fn build(
+    file: FileConfig,
+    around: &Surroundings<'_>,
+    problems: &Problems,
+) -> Option<(Config, Option<KeyTable>)> {
     let environment = around.environment;
+    let keys_said = KeysSaid::of(&file);
     let state_dir = state_dir(file.state_dir, around, problems);
     let inbound = listeners::inbound(file.inbound, file.timeouts, problems);
     let admin = listeners::admin(file.admin, problems);
@@ -39,19 +47,24 @@ pub(super) fn build(file: FileConfig, around: &Surroundings<'_>, problems: &Prob
     let override_token = secrets::override_token(file.enforcement.override_token.as_ref(), around.purpose, problems);
     let (enforcement, rate_limit) = enforcement(&file.enforcement, problems);
     let service = service(file.service_id, file.service_key, problems);
-    let state_dir = state_dir?;
+    // Without a place for state the whole is refused; what else is wrong is told all the same.
+    let state = state_dir.as_deref().unwrap_or(Path::new(defaults::STATE_DIR));
     let keys = match file.keys_dir {
         Some(dir) => Keys { dir: absolute(dir.value), make_on_start: false },
-        None if around.flags_alone => Keys { dir: state_dir.join("keys"), make_on_start: true },
+        None if around.flags_alone => Keys { dir: state.join("keys"), make_on_start: true },
         None => Keys { dir: defaults::KEYS_DIR.into(), make_on_start: false },
     };
-    let audit = audit(file.audit_sink, file.audit, file.rotate, &state_dir, around, problems);
+    let table = secrets::keys(&keys, service.as_ref(), &keys_said, around.purpose, problems);
+    let audit_said = file.audit_sink.as_ref().map(|sink| sink.place.clone());
+    let audit = audit(file.audit_sink, file.audit, file.rotate, state, around, problems);
+    audit_file::check(&audit.sink, audit_said, around.purpose, problems);
+    let state_dir = state_dir?;
     let default_format = if environment.is_under_systemd() { LogFormat::Json } else { LogFormat::Text };
     let log = Log {
         level: value_or(file.log_level, Log::default().level),
         format: value_or(file.log_format, default_format),
     };
-    Some(Config {
+    let config = Config {
         workers: match value_or(file.workers, 0) {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
@@ -76,7 +89,8 @@ pub(super) fn build(file: FileConfig, around: &Surroundings<'_>, problems: &Prob
         log,
         state_dir,
         files: Vec::new(),
-    })
+    };
+    Some((config, table))
 }
 
 pub(super) fn value_or<T>(setting: Option<Setting<T>>, default: T) -> T {

@@ -3,7 +3,8 @@
 //! 1. Read the file and those it includes; note what is wrong in each, go on.
 //! 2. Lay the environment over it, then the flags.
 //! 3. Build the checked configuration; note what several keys say together.
-//! 4. One error anywhere refuses the whole; warnings alone do not.
+//! 4. Read the secrets it names, and ask whether the audit file can be written.
+//! 5. One error anywhere refuses the whole; warnings alone do not.
 
 use super::build::{self, Surroundings};
 use super::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
@@ -13,7 +14,7 @@ use super::problems::Problems;
 use super::watched::Watched;
 use super::{Config, ServiceIdentity};
 use super::{flags, sources};
-use crate::keys::{self, KeyTable, dir::KeyPlace};
+use crate::keys::KeyTable;
 use crate::signature::key::ServiceId;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -26,10 +27,13 @@ pub const DEFAULT_FILE: &str = "/etc/countersign/countersign.toml";
 /// What a load is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To run with: a secret file that cannot be read is an error.
+    /// To run with.
     Run,
-    /// To look at, perhaps on another machine or as another user: that is a warning.
+    /// To say whether it could be run with: the same errors. Only what is missing as a whole on a machine where nothing is set up yet
+    /// (the key directory, the right to make the audit file) is a warning.
     Check,
+    /// To look at what it says: no secret is read, and nothing of the machine is asked.
+    Inspect,
 }
 
 /// A configuration that stands.
@@ -37,6 +41,8 @@ pub enum Purpose {
 pub struct Loaded {
     /// The checked configuration.
     pub config: Config,
+    /// The keys it names; `None` where they were not read: there is no directory (yet), or only the text was looked at.
+    pub keys: Option<KeyTable>,
     /// What a person should look at.
     pub warnings: Diagnostics,
     /// Every file it depends on, for the watcher.
@@ -63,13 +69,13 @@ pub fn load(
     flags::overlay(overrides, &mut written, &problems);
     watched.add_secrets(&written);
     let around = Surroundings { environment, purpose, flags_alone: file.is_none() };
-    let config = build::build(written, &around, &problems);
+    let built = build::build(written, &around, &problems);
     let list = problems.into_list();
-    match config {
-        Some(config) if list.iter().all(|problem| problem.severity == Severity::Warning) => {
+    match built {
+        Some((config, keys)) if list.iter().all(|problem| problem.severity == Severity::Warning) => {
             watched.add_keys(&config.keys.dir);
             let warnings = Diagnostics::new(list, Watched::default());
-            Ok(Loaded { config: Config { files, ..config }, warnings, watched })
+            Ok(Loaded { config: Config { files, ..config }, keys, warnings, watched })
         }
         Some(_) | None => Err(Diagnostics::new(list, watched)),
     }
@@ -92,43 +98,25 @@ pub fn identity(environment: &Environment) -> Result<Option<ServiceIdentity>, Di
     if list.is_empty() { Ok(service) } else { Err(Diagnostics::new(list, Watched::default())) }
 }
 
-/// Looks at a configuration for `check`: as [`load`], and what is wrong with its keys on this machine as warnings.
+/// Looks at a configuration for `check`: as [`load`], and which services have no key on this machine as warnings.
 ///
 /// # Errors
 /// Every problem at once.
-pub fn examine(
-    file: Option<&Path>,
-    environment: &Environment,
-    overrides: &Overrides,
-) -> Result<(Loaded, Option<KeyTable>), Diagnostics> {
+pub fn examine(file: Option<&Path>, environment: &Environment, overrides: &Overrides) -> Result<Loaded, Diagnostics> {
     let mut loaded = load(file, environment, overrides, Purpose::Check)?;
+    let Some(table) = &loaded.keys else { return Ok(loaded) };
     let config = &loaded.config;
-    let (table, more) = match keys::dir::load(&config.keys, config.service.as_ref()) {
-        Ok(table) => {
-            let named = config.rules.rules().iter().flat_map(|rule| rule.callers.iter().flatten());
-            let known = config.services.keys().chain(named);
-            let without: BTreeSet<&ServiceId> = known.filter(|id| !table.ids().any(|other| other == *id)).collect();
-            let more = without.into_iter().map(|id| {
-                let message = format!("the service `{id}` has no key, so every call of it fails its checks");
-                Diagnostic::warning(&Place::Path(config.keys.dir.clone()), message)
-                    .fix(format!("countersign keys generate {id}, or countersign keys import"))
-            });
-            let more = more.collect();
-            (Some(table), more)
-        }
-        Err(problems) => {
-            let in_words = |problem: keys::dir::KeyProblem| {
-                let place = match &problem.place {
-                    KeyPlace::Path(path) => Place::Path(path.clone()),
-                    KeyPlace::Environment => Place::Variable("SERVICE_KEY"),
-                };
-                Diagnostic::warning(&place, format!("keys, on this machine: {}", problem.fault))
-            };
-            (None, problems.into_iter().map(in_words).collect())
-        }
-    };
+    let named = config.rules.rules().iter().flat_map(|rule| rule.callers.iter().flatten());
+    let known = config.services.keys().chain(named);
+    let without: BTreeSet<&ServiceId> = known.filter(|id| !table.ids().any(|other| other == *id)).collect();
+    let more = without.into_iter().map(|id| {
+        let message = format!("the service `{id}` has no key, so every call of it fails its checks");
+        Diagnostic::warning(&Place::Path(config.keys.dir.clone()), message)
+            .fix(format!("countersign keys generate {id}, or countersign keys import"))
+    });
+    let more = more.collect();
     loaded.warnings = loaded.warnings.and(more);
-    Ok((loaded, table))
+    Ok(loaded)
 }
 
 #[cfg(test)]

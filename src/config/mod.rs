@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod addresses;
+mod audit_file;
 mod build;
 pub mod check;
 pub mod defaults;

@@ -4,15 +4,17 @@
 //! container's orchestrator keeps beside its files), are no key files; every other one must be good. All problems are collected, so
 //! that one run tells all there is to mend; on a reload the keys in use stay until every problem is gone.
 //!
-//! **The service's own key** (`[service]`) is added to what verifies where the directory has none for that id: a service
-//! may call itself through its own sidecar. Where the directory has one, that alone counts.
+//! A directory that anyone may write to is refused as a whole, like an open key file: keys in it could be replaced.
+//!
+//! **The service's own key**, where `[service]` or the environment names one, is always read, and is what counts for that id: a
+//! service may call itself through its own sidecar. Where the directory holds another key for the id, that is told.
 
 use super::KeyTable;
 use super::key_file::{KeyFile, KeyFileFault, service_of};
 use super::secret_file::{SecretFileFault, SecretReader};
 use super::write::key_path;
 use crate::config::{Keys, OwnKey, ServiceIdentity};
-use crate::signature::key::{ServiceId, ServiceKeys};
+use crate::signature::key::{Fingerprint, ServiceId, ServiceKeys, is_generated_form};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -34,6 +36,8 @@ pub struct KeyProblem {
 pub enum KeyPlace {
     /// A file or directory.
     Path(PathBuf),
+    /// The file that `key_file` or `SERVICE_KEY_FILE` names.
+    Named(PathBuf),
     /// The variable `SERVICE_KEY`.
     Environment,
 }
@@ -41,7 +45,7 @@ pub enum KeyPlace {
 impl fmt::Display for KeyPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KeyPlace::Path(path) => path.display().fmt(f),
+            KeyPlace::Path(path) | KeyPlace::Named(path) => path.display().fmt(f),
             KeyPlace::Environment => f.write_str("environment"),
         }
     }
@@ -59,6 +63,14 @@ pub enum KeyFault {
          import`"
     )]
     NoDirectory,
+    /// Anyone could replace keys in it.
+    #[error("anyone may write to {} (mode {mode:04o}), and so replace keys ([keys].dir); run: chmod o-w {}", open.display(), open.display())]
+    OpenDirectory {
+        /// The directory itself or one above it.
+        open: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// It cannot be listed.
     #[error("cannot list the directory ([keys].dir): {0}")]
     Directory(io::Error),
@@ -74,29 +86,126 @@ pub struct DirectoryKey {
     pub file: KeyFile,
 }
 
-/// Loads every key of `[keys].dir`, and this service's own key where the directory has none for it.
+/// Good keys, and what a person should look at.
+#[derive(Debug)]
+pub struct LoadedKeys {
+    /// The keys.
+    pub table: KeyTable,
+    /// In the order of the files.
+    pub notes: Vec<KeyNote>,
+}
+
+/// Something about a good key that may not be meant. As text: never a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyNote {
+    /// Whose key.
+    pub id: ServiceId,
+    /// Where it is.
+    pub place: KeyPlace,
+    /// What.
+    pub what: KeyRemark,
+}
+
+/// What may not be meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyRemark {
+    /// It is no text of the usual form.
+    UnusualForm,
+    /// The directory's key is not the one that is used.
+    Overruled {
+        /// The directory's.
+        unused: Fingerprint,
+        /// The one that was named.
+        used: Fingerprint,
+    },
+}
+
+impl fmt::Display for KeyNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            KeyRemark::UnusualForm => {
+                write!(f, "the key of {} is not 64 lowercase hex digits; it is used as it stands", self.id)
+            }
+            KeyRemark::Overruled { unused, used } => write!(
+                f,
+                "this key of {} ({unused}) is not used: another one ({used}) was named for the service itself",
+                self.id
+            ),
+        }
+    }
+}
+
+/// Loads every key of `[keys].dir`, and this service's own key where one is named.
 ///
 /// # Errors
 /// Every problem of every file at once.
-pub fn load(keys: &Keys, service: Option<&ServiceIdentity>) -> Result<KeyTable, Vec<KeyProblem>> {
+pub fn load(keys: &Keys, service: Option<&ServiceIdentity>) -> Result<LoadedKeys, Vec<KeyProblem>> {
     let reader = SecretReader::of_process();
     let (found, mut problems) = read_all(&reader, &keys.dir);
-    let mut table: HashMap<ServiceId, ServiceKeys> =
-        found.into_iter().map(|key| (key.id, ServiceKeys::single(key.file.key))).collect();
-    if let Some(service) = service
-        && !table.contains_key(&service.id)
-    {
-        match own_key(keys, service) {
-            Ok(Some(file)) => {
-                table.insert(service.id.clone(), ServiceKeys::single(file.key));
+    let mut notes = Vec::new();
+    let mut table = HashMap::with_capacity(found.len());
+    let unusual = |id: &ServiceId, place: KeyPlace, file: &KeyFile| {
+        let what = KeyRemark::UnusualForm;
+        (!is_generated_form(&file.text)).then(|| KeyNote { id: id.clone(), place, what })
+    };
+    let own = match service {
+        // The directory's key for it is among the others.
+        Some(service) if service.key != OwnKey::Directory => own_key(keys, service),
+        Some(_) | None => Ok(None),
+    };
+    let own = own.unwrap_or_else(|problem| {
+        // A file of the directory that is named as well is told of once.
+        problems.retain(|other| !problem.place.is_file(&other.place));
+        problems.push(problem);
+        None
+    });
+    for DirectoryKey { id, path, file } in found {
+        match &own {
+            Some(own) if service.is_some_and(|service| service.id == id) => {
+                let (unused, used) = (file.key.fingerprint(), own.key.fingerprint());
+                if unused != used {
+                    notes.push(KeyNote {
+                        id,
+                        place: KeyPlace::Path(path),
+                        what: KeyRemark::Overruled { unused, used },
+                    });
+                }
             }
-            Ok(None) => {}
-            // What the directory holds for this service has been reported already.
-            Err(_) if service.key == OwnKey::Directory => {}
-            Err(problem) => problems.push(problem),
+            Some(_) | None => {
+                notes.extend(unusual(&id, KeyPlace::Path(path), &file));
+                table.insert(id, ServiceKeys::single(file.key));
+            }
         }
     }
-    if problems.is_empty() { Ok(KeyTable::new(table)) } else { Err(problems) }
+    if let (Some(service), Some(own)) = (service, own) {
+        notes.extend(unusual(&service.id, own_place(service), &own));
+        table.insert(service.id.clone(), ServiceKeys::single(own.key));
+    }
+    if problems.is_empty() { Ok(LoadedKeys { table: KeyTable::new(table), notes }) } else { Err(problems) }
+}
+
+/// Where the key that was named for the service itself is.
+fn own_place(service: &ServiceIdentity) -> KeyPlace {
+    match &service.key {
+        OwnKey::File(path) => KeyPlace::Named(path.clone()),
+        OwnKey::Environment(_) | OwnKey::Directory => KeyPlace::Environment,
+    }
+}
+
+impl KeyPlace {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            KeyPlace::Path(path) | KeyPlace::Named(path) => Some(path),
+            KeyPlace::Environment => None,
+        }
+    }
+
+    /// Are both the same file?
+    fn is_file(&self, other: &KeyPlace) -> bool {
+        let (Some(one), Some(other)) = (self.path(), other.path()) else { return false };
+        one == other
+            || std::fs::canonicalize(one).is_ok_and(|one| std::fs::canonicalize(other).is_ok_and(|o| o == one))
+    }
 }
 
 /// Reads every key file of a directory, in the order of their names, and every problem met on the way.
@@ -111,9 +220,24 @@ pub fn read_all(reader: &SecretReader, directory: &Path) -> (Vec<DirectoryKey>, 
             return (keys, problems);
         }
     };
+    let open = match reader.open_to_all(directory) {
+        Ok(open) => open,
+        Err(error) => {
+            problems
+                .push(KeyProblem { place: KeyPlace::Path(directory.to_owned()), fault: KeyFault::Directory(error) });
+            None
+        }
+    };
+    if let Some((open, mode)) = open.clone() {
+        let fault = KeyFault::OpenDirectory { open, mode };
+        problems.push(KeyProblem { place: KeyPlace::Path(directory.to_owned()), fault });
+    }
     for path in paths {
         match read_one(reader, &path) {
             Ok((id, file)) => keys.push(DirectoryKey { id, path, file }),
+            // Told of the directory itself: one problem, not one for each of its files.
+            Err(KeyFileFault::File(SecretFileFault::WritableByAll { directory, mode }))
+                if open.as_ref() == Some(&(directory.clone(), mode)) => {}
             Err(fault) => problems.push(KeyProblem { place: KeyPlace::Path(path), fault: fault.into() }),
         }
     }
@@ -157,10 +281,15 @@ pub fn own_key(keys: &Keys, service: &ServiceIdentity) -> Result<Option<KeyFile>
             return KeyFile::of_key(text.trim_ascii()).map(Some).map_err(fault);
         }
     };
-    match KeyFile::read(&SecretReader::of_process(), &path).and_then(|file| file.belongs_to(&service.id)) {
+    let file = KeyFile::read(&SecretReader::of_process(), &path);
+    let of_it = |file: KeyFile| if named { file.is_of(&service.id) } else { file.belongs_to(&service.id) };
+    match file.and_then(of_it) {
         Ok(file) => Ok(Some(file)),
         Err(KeyFileFault::File(SecretFileFault::Missing)) if !named => Ok(None),
-        Err(fault) => Err(KeyProblem { place: KeyPlace::Path(path), fault: fault.into() }),
+        Err(fault) => {
+            let place = if named { KeyPlace::Named(path) } else { KeyPlace::Path(path) };
+            Err(KeyProblem { place, fault: fault.into() })
+        }
     }
 }
 

@@ -47,6 +47,16 @@ pub enum KeyFileFault {
         /// What it is named for.
         expected: ServiceId,
     },
+    /// `SERVICE_ID` is another than the service whose key is wanted.
+    #[error(
+        "SERVICE_ID is {found}, but the key of {wanted} is wanted; name that service's file, or correct one of the ids"
+    )]
+    NotTheOneWanted {
+        /// What the file says.
+        found: ServiceId,
+        /// Whose key should be in it.
+        wanted: ServiceId,
+    },
     /// The name of the file is no service id.
     #[error(
         "is not named for a service; expected ID.env, ID of 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit"
@@ -87,17 +97,30 @@ impl KeyFile {
         Ok(KeyFile { id: None, text: Zeroizing::new(text.to_owned()), key })
     }
 
-    /// Is this the file of that service? It is, unless it says otherwise.
+    /// Is this the file of the service that it is named for? It is, unless it says otherwise.
     ///
     /// # Errors
-    /// When it names another.
+    /// When it says another.
     pub fn belongs_to(self, expected: &ServiceId) -> Result<KeyFile, KeyFileFault> {
-        match &self.id {
-            Some(found) if found != expected => {
-                Err(KeyFileFault::OtherId { found: found.clone(), expected: expected.clone() })
-            }
-            Some(_) | None => Ok(self),
+        match self.other_than(expected) {
+            Some(found) => Err(KeyFileFault::OtherId { found, expected: expected.clone() }),
+            None => Ok(self),
         }
+    }
+
+    /// The same where the configuration or an argument says whose key is wanted, whatever the name of the file.
+    ///
+    /// # Errors
+    /// When it says another.
+    pub fn is_of(self, wanted: &ServiceId) -> Result<KeyFile, KeyFileFault> {
+        match self.other_than(wanted) {
+            Some(found) => Err(KeyFileFault::NotTheOneWanted { found, wanted: wanted.clone() }),
+            None => Ok(self),
+        }
+    }
+
+    fn other_than(&self, expected: &ServiceId) -> Option<ServiceId> {
+        self.id.clone().filter(|found| found != expected)
     }
 }
 

@@ -119,10 +119,7 @@ impl SecretReader {
 
     /// Who else could read or change it?
     fn distrust(&self, path: &Path, resolved: &Path, found: &Metadata) -> Result<(), SecretFileFault> {
-        let below = |directory: &PathBuf| {
-            std::fs::canonicalize(directory).is_ok_and(|directory| resolved.starts_with(directory))
-        };
-        if self.credentials.as_ref().is_some_and(below) {
+        if self.is_credential(resolved) {
             return Ok(());
         }
         let mode = found.permissions().mode() & 0o7777;
@@ -142,14 +139,43 @@ impl SecretReader {
             return Err(writable(parent, &holder));
         }
         let named = std::path::absolute(path).map_err(io_fault)?;
-        for directory in named.ancestors().skip(1).chain(resolved.ancestors().skip(1)) {
-            let found = std::fs::metadata(directory).map_err(io_fault)?;
-            if writable_by_all(&found) && found.permissions().mode() & STICKY == 0 {
-                return Err(writable(directory, &found));
-            }
+        match open_among(named.ancestors().skip(1).chain(resolved.ancestors().skip(1))).map_err(io_fault)? {
+            Some((directory, mode)) => Err(SecretFileFault::WritableByAll { directory, mode }),
+            None => Ok(()),
         }
-        Ok(())
     }
+
+    /// Could anyone put other files into this directory, or another directory in its place? Which directory lets them, with its
+    /// permission bits.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn open_to_all(&self, directory: &Path) -> io::Result<Option<(PathBuf, u32)>> {
+        let resolved = std::fs::canonicalize(directory)?;
+        if self.is_credential(&resolved) {
+            return Ok(None);
+        }
+        let named = std::path::absolute(directory)?;
+        open_among(named.ancestors().chain(resolved.ancestors()))
+    }
+
+    fn is_credential(&self, resolved: &Path) -> bool {
+        let below = |directory: &PathBuf| {
+            std::fs::canonicalize(directory).is_ok_and(|directory| resolved.starts_with(directory))
+        };
+        self.credentials.as_ref().is_some_and(below)
+    }
+}
+
+/// The first directory that anyone may write to without the sticky bit: its files could be replaced by anyone.
+fn open_among<'p>(directories: impl Iterator<Item = &'p Path>) -> io::Result<Option<(PathBuf, u32)>> {
+    for directory in directories {
+        let found = std::fs::metadata(directory)?;
+        if writable_by_all(&found) && found.permissions().mode() & STICKY == 0 {
+            return Ok(Some((directory.to_owned(), found.permissions().mode() & 0o7777)));
+        }
+    }
+    Ok(None)
 }
 
 const STICKY: u32 = 0o1000;

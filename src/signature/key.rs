@@ -48,6 +48,12 @@ impl std::borrow::Borrow<str> for ServiceId {
     }
 }
 
+/// Is this text a key as `keys generate` makes them, 64 lowercase hex digits? Others of at least 32 characters are taken too,
+/// but are more likely a mistake or a password.
+pub fn is_generated_form(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A service's secret: a MAC state prepared from the ASCII text of its key file. The text itself is not kept. No `Debug`
 /// of the value, no `Clone`, wiped on drop (so are the states cloned from it).
 pub struct ServiceKey {
@@ -62,13 +68,13 @@ pub enum KeyTextError {
     #[error("the key is empty; expected {KEY_TEXT}")]
     Empty,
     /// Too little to be a secret.
-    #[error("the key has {0} characters, at least {MIN_KEY_LENGTH} are needed; expected {KEY_TEXT}")]
+    #[error("the key has {0} characters; at least {MIN_KEY_LENGTH} are needed")]
     TooShort(usize),
     /// Longer than any key: another file was meant.
-    #[error("the key has {0} characters, at most {MAX_KEY_LENGTH} are taken; expected {KEY_TEXT}")]
+    #[error("the key has {0} characters; at most {MAX_KEY_LENGTH} are taken")]
     TooLong(usize),
     /// A space, a control character or something beyond ASCII; where, from 1.
-    #[error("character {0} of the key is a space, a control character or not ASCII; expected {KEY_TEXT}")]
+    #[error("character {0} of the key is a space, a control character or not ASCII")]
     NotPrintableAscii(usize),
 }
 

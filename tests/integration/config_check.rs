@@ -2,6 +2,7 @@
 
 use super::support::sidecar::countersign;
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -167,9 +168,11 @@ fn the_environment_counts_and_a_mistake_in_it_is_named() {
     let answer = directory.check(&[], &[("SERVICE_AUTH_ENFORCEMENT_MODE", "ture")]);
     assert_eq!(answer.code, 2);
     assert!(answer.err.contains("SERVICE_AUTH_ENFORCEMENT_MODE") && answer.err.contains("ture"), "{}", answer.err);
+    let key = directory.0.path().join("main-backend.env");
+    put(&key, &format!("SERVICE_ID=main-backend\nSERVICE_KEY={}\n", "a".repeat(64)), 0o600);
     let fleet = [
         ("SERVICE_ID", "main-backend"),
-        ("SERVICE_KEY_FILE", "/etc/autobot/service-keys/main-backend.env"),
+        ("SERVICE_KEY_FILE", key.to_str().unwrap()),
         ("AUTH_TIMESTAMP_WINDOW", "300"),
         ("BACKEND_HOST", "172.16.168.20"),
         ("BACKEND_PORT", "8001"),
@@ -199,7 +202,7 @@ fn no_secret_of_file_or_environment_is_shown() {
 
 #[test]
 fn run_refuses_the_same_with_the_same_words() {
-    let directory = Directory::with(TEN);
+    let directory = Directory::with(&format!("{TEN}[keys]\ndir = \".\"\n"));
     let answer: Answer = countersign().arg("run").arg("--config").arg(directory.file()).output().unwrap().into();
     assert_eq!(answer.code, 2, "{}", answer.err);
     assert_eq!(answer.err.lines().filter(|line| line.starts_with("error: ")).count(), 10, "{}", answer.err);
@@ -207,7 +210,7 @@ fn run_refuses_the_same_with_the_same_words() {
 
 #[test]
 fn run_refuses_the_same_in_json_problem_by_problem() {
-    let directory = Directory::with(TEN);
+    let directory = Directory::with(&format!("{TEN}[keys]\ndir = \".\"\n"));
     let mut command = countersign();
     let answer: Answer = command.args(["run", "--json", "--config"]).arg(directory.file()).output().unwrap().into();
     assert_eq!(answer.code, 2, "{}", answer.err);
@@ -269,5 +272,53 @@ fn an_included_file_is_named_in_its_messages() {
     assert_eq!(answer.code, 2);
     for place in [format!("{}:2:", more.display()), format!("{}:7:", directory.file().display())] {
         assert!(answer.err.contains(&place), "{place}\n{}", answer.err);
+    }
+}
+
+/// What is wrong, the file that is wrong, and what is said of it.
+type Unusable = (&'static str, fn(&Path), &'static str);
+
+#[test]
+fn check_refuses_every_secret_that_run_refuses_and_both_say_the_same() {
+    let cases: [Unusable; 6] = [
+        ("[enforcement]\noverride_token_file = \"token\"\n", |_| {}, "there is no such file"),
+        (
+            "[enforcement]\noverride_token_file = \"token\"\n",
+            |dir| put(&dir.join("token"), "0123456789abcdef", 0o644),
+            "chmod 600",
+        ),
+        ("[service]\nid = \"me\"\nkey_file = \"me.env\"\n", |_| {}, "there is no such file"),
+        ("", |dir| put(&dir.join("keys/open.env"), &format!("SERVICE_KEY={}", "a".repeat(64)), 0o640), "mode 0640"),
+        ("", |dir| put(&dir.join("keys/short.env"), "SERVICE_KEY=aaaaaaaaa", 0o600), "9 characters; at least 32"),
+        ("", |dir| put(&dir.join("keys/empty.env"), "", 0o600), "no line SERVICE_KEY="),
+    ];
+    for (more, make, expected) in cases {
+        let text = format!("state_dir = \"state\"\n{GOOD}[keys]\ndir = \"keys\"\n[audit]\nfile = \"audit\"\n{more}");
+        let directory = Directory::with(&text);
+        std::fs::create_dir(directory.0.path().join("keys")).unwrap();
+        make(directory.0.path());
+        let check = directory.check(&[], &[]);
+        let run: Answer = countersign().arg("run").arg("--config").arg(directory.file()).output().unwrap().into();
+        assert_eq!((check.code, run.code), (2, 2), "{more}{expected}\n{}{}", check.err, run.err);
+        for said in [&check.err, &run.err] {
+            assert!(said.contains(expected) && !said.contains("aaaaaaaa") && !said.contains("0123456789"), "{said}");
+        }
+        assert!(check.err.starts_with(run.err.trim_end()), "{}\n{}", check.err, run.err);
+    }
+}
+
+fn put(path: &Path, text: &str, mode: u32) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn every_shipped_configuration_passes_where_nothing_is_set_up() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let answer = check(&path, &[], &[]);
+            assert_eq!(answer.code, 0, "{}\n{}", path.display(), answer.err);
+        }
     }
 }

@@ -253,8 +253,9 @@ fn every_key_file_that_cannot_be_trusted_stops_the_start_and_is_named_at_once() 
     let said = all(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     for (name, _, expected) in &bad {
-        let line = said.lines().find(|line| line.contains(keys.join(name).to_str().unwrap()));
+        let line = said.lines().find(|line| line.contains(&format!("key file {name}: ")));
         assert!(line.is_some_and(|line| line.contains(expected)), "{name}: {expected:?} not in:\n{said}");
+        assert!(said.contains(keys.join(name).to_str().unwrap()), "{name}: its path is not in:\n{said}");
     }
     assert!(!said.contains("npu-worker.env") && !said.contains("aaaaaaaa"), "{said}");
 }

@@ -144,7 +144,7 @@ fn with_a_configuration_the_rules_are_asked_too() {
         callers = [\"npu-worker\"]\n";
     std::fs::write(&file, text.replace("STATE", directory.path().to_str().unwrap())).unwrap();
     let environment = Environment { variables: BTreeMap::new(), root: false };
-    let loaded = load(Some(&file), &environment, &Overrides::default(), Purpose::Check).unwrap();
+    let loaded = load(Some(&file), &environment, &Overrides::default(), Purpose::Inspect).unwrap();
     let report =
         |id, letter, path: &str| ask(&signed(id, letter, "POST", path, NOW), path, None, Some(&loaded.config));
     let allowed = report("npu-worker", "a", "/api/npu/x");

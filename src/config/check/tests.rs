@@ -3,11 +3,13 @@
 use super::*;
 use crate::config::{AuditSink, Config, Listen, LogFormat, OwnKey};
 use crate::policy::enforcement::{Mode, Percentage};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 mod laid_over;
 mod refusals;
+mod secrets;
 mod together;
 
 /// The least there is.
@@ -37,7 +39,21 @@ impl Files {
     }
 
     fn load_with(&self, environment: &Environment, flags: &Overrides) -> Result<Loaded, Diagnostics> {
-        load(Some(&self.path("countersign.toml")), environment, flags, Purpose::Run)
+        load(Some(&self.path("countersign.toml")), environment, flags, Purpose::Inspect)
+    }
+
+    /// With the secrets and the audit file's place as well.
+    fn load_for(&self, purpose: Purpose) -> Result<Loaded, Diagnostics> {
+        load(Some(&self.path("countersign.toml")), &root(), &Overrides::default(), purpose)
+    }
+
+    fn private(&self, name: &str, text: &str) {
+        self.write(name, text);
+        self.mode(name, 0o600);
+    }
+
+    fn mode(&self, name: &str, mode: u32) {
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
     fn load(&self) -> Result<Loaded, Diagnostics> {
@@ -194,7 +210,7 @@ format = "json"
 fn every_shipped_configuration_stands_without_a_warning() {
     for name in ["autobot", "autobot-broad", "countersign", "quickstart"] {
         let path = shipped(name);
-        match load(Some(&path), &root(), &Overrides::default(), Purpose::Check) {
+        match load(Some(&path), &root(), &Overrides::default(), Purpose::Inspect) {
             Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}", loaded.warnings),
             Err(problems) => panic!("{problems}"),
         }
@@ -207,7 +223,8 @@ fn shipped(name: &str) -> PathBuf {
 
 #[test]
 fn the_reference_file_repeats_the_built_in_defaults() {
-    let written = load(Some(&shipped("countersign")), &root(), &Overrides::default(), Purpose::Check).unwrap().config;
+    let written =
+        load(Some(&shipped("countersign")), &root(), &Overrides::default(), Purpose::Inspect).unwrap().config;
     let built_in = good(
         "[inbound]\nlisten = \"127.0.0.1:8001\"\nupstream = \"http://127.0.0.1:8000\"\n\
          [[rule]]\npaths = [\"/api/internal\"]\naccess = \"service\"\n",
@@ -235,7 +252,7 @@ fn the_reference_file_names_every_key_that_is_known() {
 
 #[test]
 fn the_fleets_lists_are_whole() {
-    let config = load(Some(&shipped("autobot")), &root(), &Overrides::default(), Purpose::Check).unwrap().config;
+    let config = load(Some(&shipped("autobot")), &root(), &Overrides::default(), Purpose::Inspect).unwrap().config;
     let paths = |access| -> Vec<String> {
         let rules = config.rules.rules().iter().filter(|rule| rule.access == access);
         rules.flat_map(|rule| rule.patterns.iter().map(ToString::to_string)).collect()

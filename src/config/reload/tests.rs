@@ -9,6 +9,10 @@ upstream = \"http://127.0.0.1:18001\"
 [[inbound]]
 listen = \"127.0.0.1:0\"
 upstream = \"http://127.0.0.1:18002\"
+[keys]
+dir = \"keys\"
+[audit]
+file = \"audit.jsonl\"
 [enforcement]
 mode = \"enforce\"
 percentage = 100
@@ -32,6 +36,7 @@ impl Running {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("countersign.toml");
         std::fs::write(&path, FILE).unwrap();
+        std::fs::create_dir(dir.path().join("keys")).unwrap();
         let environment = Environment { root: true, ..Environment::default() };
         let source = Source { file: Some(path), environment, overrides: Overrides::default() };
         let loaded = load(source.file.as_deref(), &source.environment, &source.overrides, Purpose::Run).unwrap();

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Receiver;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const TEXT: &str = "include = [\"rules.d/*.toml\"]\n[inbound]\nlisten = \"127.0.0.1:0\"\nupstream = \"http://127.0.0.1:1\"\n\
-                    [keys]\ndir = \"keys\"\n[[rule]]\npaths = [\"/x\"]\naccess = \"service\"\n";
+                    [keys]\ndir = \"keys\"\n[audit]\nfile = \"stdout\"\n[[rule]]\npaths = [\"/x\"]\naccess = \"service\"\n";
 
 struct Watched {
     dir: tempfile::TempDir,
@@ -20,7 +20,7 @@ struct Watched {
 
 fn loaded(path: &Path) -> Loaded {
     let environment = Environment { root: true, ..Environment::default() };
-    load(Some(path), &environment, &Overrides::default(), Purpose::Run).unwrap()
+    load(Some(path), &environment, &Overrides::default(), Purpose::Inspect).unwrap()
 }
 
 fn watched() -> Watched {

@@ -51,7 +51,7 @@ fn every_env_file_is_a_key_and_nothing_else_is() {
     for other in ["README", "npu-worker.env.bak", "npu-worker.env~", ".npu-worker.env.7.new", ".hidden.env"] {
         put(directory.path(), other, "not a key");
     }
-    let table = load(&keys_in(directory.path()), None).unwrap();
+    let table = load(&keys_in(directory.path()), None).unwrap().table;
     assert_eq!(table.len(), 2);
     assert_eq!((fingerprint(&table, "npu-worker"), fingerprint(&table, "ai-stack")), (of("a"), of("b")));
     assert_eq!(fingerprint(&table, "nobody"), None);
@@ -60,7 +60,7 @@ fn every_env_file_is_a_key_and_nothing_else_is() {
 #[test]
 fn an_empty_directory_is_an_empty_table_and_a_missing_one_is_an_error_that_helps() {
     let directory = tempfile::tempdir().unwrap();
-    assert!(load(&keys_in(directory.path()), None).unwrap().is_empty());
+    assert!(load(&keys_in(directory.path()), None).unwrap().table.is_empty());
     let missing = directory.path().join("keys");
     let problems = load(&keys_in(&missing), None).unwrap_err();
     let [problem] = &problems[..] else { panic!("{problems:?}") };
@@ -98,7 +98,7 @@ fn all_problems_are_told_at_once_and_none_shows_a_key() {
 }
 
 #[test]
-fn the_services_own_key_verifies_where_the_directory_has_none_for_it() {
+fn the_services_own_key_counts_where_it_is_named_and_else_the_directorys() {
     let directory = tempfile::tempdir().unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     let own = put(elsewhere.path(), "whatever.env", &format!("SERVICE_KEY={}", key("o")));
@@ -106,13 +106,26 @@ fn the_services_own_key_verifies_where_the_directory_has_none_for_it() {
     let environment = OwnKey::Environment(Arc::new(Zeroizing::new(format!("{}\r\n", key("o")))));
     for source in [OwnKey::File(own.clone()), environment] {
         let service = ServiceIdentity { id: id("main-backend"), key: source };
-        let table = load(&keys, Some(&service)).unwrap();
+        let table = load(&keys, Some(&service)).unwrap().table;
         assert_eq!(fingerprint(&table, "main-backend"), of("o"));
         assert_eq!(own_key(&keys, &service).unwrap().unwrap().key.fingerprint().to_string(), of("o").unwrap());
     }
     put(directory.path(), "main-backend.env", &format!("SERVICE_KEY={}", key("d")));
-    let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::File(own) };
-    assert_eq!(fingerprint(&load(&keys, Some(&service)).unwrap(), "main-backend"), of("d"));
+    for source in [OwnKey::File(own), OwnKey::Environment(Arc::new(Zeroizing::new(key("c"))))] {
+        let service = ServiceIdentity { id: id("main-backend"), key: source };
+        let LoadedKeys { table, notes } = load(&keys, Some(&service)).unwrap();
+        let used = own_key(&keys, &service).unwrap().unwrap().key.fingerprint().to_string();
+        assert_eq!(fingerprint(&table, "main-backend"), Some(used.clone()));
+        let told: Vec<&KeyNote> = notes.iter().filter(|note| note.what != KeyRemark::UnusualForm).collect();
+        let [note] = told[..] else { panic!("{notes:?}") };
+        assert_eq!(note.place, KeyPlace::Path(directory.path().join("main-backend.env")));
+        for expected in ["main-backend", "not used", &used, &of("d").unwrap()] {
+            assert!(note.to_string().contains(expected), "{expected}: {note}");
+        }
+    }
+    let same =
+        ServiceIdentity { id: id("main-backend"), key: OwnKey::Environment(Arc::new(Zeroizing::new(key("d")))) };
+    assert_eq!(load(&keys, Some(&same)).unwrap().notes, [], "the same key twice is nothing special");
     let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::Directory };
     assert_eq!(own_key(&keys, &service).unwrap().unwrap().key.fingerprint().to_string(), of("d").unwrap());
 }
@@ -122,7 +135,7 @@ fn an_own_key_that_was_named_must_be_there_and_one_that_was_not_need_not() {
     let directory = tempfile::tempdir().unwrap();
     let keys = keys_in(directory.path());
     let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::Directory };
-    assert!(load(&keys, Some(&service)).unwrap().is_empty());
+    assert!(load(&keys, Some(&service)).unwrap().table.is_empty());
     assert!(own_key(&keys, &service).unwrap().is_none());
     let missing = directory.path().join("missing.env");
     let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::File(missing.clone()) };
@@ -132,6 +145,15 @@ fn an_own_key_that_was_named_must_be_there_and_one_that_was_not_need_not() {
     let service = ServiceIdentity { id: id("main-backend"), key: short };
     let problem = load(&keys, Some(&service)).unwrap_err()[0].to_string();
     assert!(problem.starts_with("environment: SERVICE_KEY: the key has 9"), "{problem}");
+    // also where the directory has one for it
+    let good = put(directory.path(), "main-backend.env", &format!("SERVICE_KEY={}", key("a")));
+    let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::File(missing) };
+    assert!(matches!(&load(&keys, Some(&service)).unwrap_err()[0].place, KeyPlace::Named(_)));
+    // a file of the directory that is named as well is told of once, as the one that is named
+    fs::set_permissions(&good, Permissions::from_mode(0o640)).unwrap();
+    let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::File(good) };
+    let problems = load(&keys, Some(&service)).unwrap_err();
+    assert!(problems.len() == 1 && matches!(problems[0].place, KeyPlace::Named(_)), "{problems:?}");
     // a bad file of this service in the directory is one problem, not two
     put(directory.path(), "main-backend.env", "");
     let service = ServiceIdentity { id: id("main-backend"), key: OwnKey::Directory };
@@ -143,6 +165,47 @@ fn a_key_that_was_just_made_is_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("keys");
     let written = write::generate(&keys, &id("npu-worker"), false).unwrap();
-    let table = load(&keys_in(&keys), None).unwrap();
+    let table = load(&keys_in(&keys), None).unwrap().table;
     assert_eq!(fingerprint(&table, "npu-worker"), Some(written.fingerprint.to_string()));
+}
+
+#[test]
+fn a_key_of_another_form_is_taken_and_told_once_without_being_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = put(directory.path(), "a.env", &format!("SERVICE_KEY={}", "A".repeat(64)));
+    put(directory.path(), "b.env", &format!("SERVICE_KEY={}", "p".repeat(32)));
+    put(directory.path(), "c.env", &format!("SERVICE_KEY={}", key("c")));
+    for service in [None, Some(ServiceIdentity { id: id("a"), key: OwnKey::File(path) })] {
+        let LoadedKeys { table, notes } = load(&keys_in(directory.path()), service.as_ref()).unwrap();
+        assert_eq!(table.len(), 3);
+        let mut told: Vec<_> = notes.iter().map(ToString::to_string).collect();
+        told.sort();
+        let [a, b] = &told[..] else { panic!("{told:?}") };
+        assert!(a.contains("key of a is not 64 lowercase hex") && b.contains("key of b"), "{told:?}");
+        assert!(!told.concat().contains("AAAA") && !told.concat().contains("pppp"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_anyone_may_write_to_is_refused_empty_or_not_and_told_once() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("keys");
+    fs::create_dir(&directory).unwrap();
+    let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    for files in 0..3 {
+        for (open, other) in [(&*directory, parent.path()), (parent.path(), &*directory)] {
+            set(other, 0o700);
+            set(open, 0o777);
+            let problems = load(&keys_in(&directory), None).unwrap_err();
+            let [problem] = &problems[..] else { panic!("{problems:?}") };
+            assert!(matches!(&problem.fault, KeyFault::OpenDirectory { mode: 0o777, open: found } if found == open));
+            assert!(problem.to_string().contains(&format!("chmod o-w {}", open.display())), "{problem}");
+            set(open, 0o755);
+            assert_eq!(load(&keys_in(&directory), None).unwrap().table.len(), files);
+        }
+        // others cannot replace what is ours there
+        set(&directory, 0o1777);
+        assert!(load(&keys_in(&directory), None).is_ok());
+        put(&directory, &format!("key{files}.env"), &format!("SERVICE_KEY={}", key("a")));
+    }
 }

@@ -60,6 +60,21 @@ fn a_file_named_for_another_service_is_refused() {
 }
 
 #[test]
+fn a_file_of_another_service_than_the_one_wanted_is_refused_in_other_words() {
+    let text = format!("SERVICE_ID=ai-stack\nSERVICE_KEY={KEY}");
+    assert!(KeyFile::parse(&text).unwrap().is_of(&id("ai-stack")).is_ok());
+    let Err(fault) = KeyFile::parse(&text).unwrap().is_of(&id("npu-worker")) else { panic!("taken") };
+    let fault = fault.to_string();
+    assert!(fault.contains("the key of npu-worker is wanted") && !fault.contains("named for"), "{fault}");
+}
+
+#[test]
+fn a_short_key_is_told_one_thing() {
+    let Err(fault) = KeyFile::parse("SERVICE_KEY=aaaaaaaaa") else { panic!("taken") };
+    assert_eq!(fault.to_string(), "SERVICE_KEY: the key has 9 characters; at least 32 are needed");
+}
+
+#[test]
 fn a_file_is_named_for_a_service() {
     assert_eq!(service_of(Path::new("/etc/keys/npu-worker.env")).unwrap(), id("npu-worker"));
     assert_eq!(service_of(Path::new("a.b.env")).unwrap(), id("a.b"));

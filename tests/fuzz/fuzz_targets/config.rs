@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     }
     std::fs::write(&*FILE, bytes).expect("a file in memory");
-    match load(Some(&FILE), &Environment::default(), &Overrides::default(), Purpose::Check) {
+    match load(Some(&FILE), &Environment::default(), &Overrides::default(), Purpose::Inspect) {
         Ok(loaded) => assert!(!loaded.config.inbound.is_empty()),
         Err(problems) => {
             assert!(!problems.is_empty(), "refused without a problem");

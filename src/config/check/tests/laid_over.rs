@@ -155,7 +155,7 @@ fn flags_alone_guard_a_backend() {
         admin: Some("off".into()),
         ..Overrides::default()
     };
-    let config = load(None, &Environment::default(), &flags, Purpose::Run).unwrap().config;
+    let config = load(None, &Environment::default(), &flags, Purpose::Inspect).unwrap().config;
     assert_eq!(config.enforcement.mode, Mode::Log);
     assert_eq!(config.rules.rules().len(), 3);
     assert_eq!(config.rules.rules()[0].name.as_ref(), "/api/internal");
@@ -174,7 +174,7 @@ fn flags_alone_keep_their_state_where_the_user_may_write() {
     };
     let state = |pairs: &[(&str, &str)], root| {
         let environment = Environment { root, ..variables(pairs) };
-        load(None, &environment, &flags, Purpose::Run).map(|loaded| loaded.config.state_dir.display().to_string())
+        load(None, &environment, &flags, Purpose::Inspect).map(|loaded| loaded.config.state_dir.display().to_string())
     };
     assert_eq!(state(&[("HOME", "/home/u")], false).unwrap(), "/home/u/.local/state/countersign");
     assert_eq!(state(&[("HOME", "/home/u"), ("XDG_STATE_HOME", "/s")], false).unwrap(), "/s/countersign");
@@ -199,7 +199,7 @@ fn wrong_flags_are_told_all_at_once() {
         log_format: Some("xml".into()),
         ..Overrides::default()
     };
-    let problems = load(None, &root(), &flags, Purpose::Run).unwrap_err();
+    let problems = load(None, &root(), &flags, Purpose::Inspect).unwrap_err();
     for flag in [
         "--upstream",
         "--listen",
@@ -222,9 +222,9 @@ fn wrong_flags_are_told_all_at_once() {
 #[test]
 fn a_missing_flag_is_named() {
     let flags = Overrides { upstream: Some("http://127.0.0.1:8000".into()), ..Overrides::default() };
-    let problems = load(None, &root(), &flags, Purpose::Run).unwrap_err().to_string();
+    let problems = load(None, &root(), &flags, Purpose::Inspect).unwrap_err().to_string();
     assert!(problems.contains("`--listen` is missing"), "{problems}");
-    let problems = load(None, &root(), &Overrides::default(), Purpose::Run).unwrap_err().to_string();
+    let problems = load(None, &root(), &Overrides::default(), Purpose::Inspect).unwrap_err().to_string();
     assert!(problems.contains("--upstream"), "{problems}");
 }
 

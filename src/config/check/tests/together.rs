@@ -199,56 +199,13 @@ fn a_caller_without_a_services_table_is_nothing_special() {
 }
 
 #[test]
-fn the_override_token_comes_from_a_file_that_nobody_else_can_read() {
-    let files = Files::new(&format!("{LEAST}[enforcement]\noverride_token_file = \"token\"\n"));
-    let missing = files.load().unwrap_err().to_string();
-    assert!(missing.contains("there is no such file") && missing.contains("8 | override_token_file"), "{missing}");
-    let elsewhere =
-        load(Some(&files.path("countersign.toml")), &root(), &Overrides::default(), Purpose::Check).unwrap();
-    assert_eq!(elsewhere.warnings.len(), 1, "another machine may have it");
-
-    files.write("token", "0123456789abcdef\n");
-    let set_mode =
-        |mode| std::fs::set_permissions(files.path("token"), std::fs::Permissions::from_mode(mode)).unwrap();
-    set_mode(0o644);
-    let exposed = files.load().unwrap_err().to_string();
-    assert!(exposed.contains("chmod 600") && !exposed.contains("0123456789abcdef"), "{exposed}");
-    set_mode(0o600);
-    assert!(files.load().unwrap().config.override_token.is_some());
-}
-
-#[test]
-fn an_override_token_of_any_length_is_taken_and_a_short_one_is_told() {
-    let files = Files::new(&format!("{LEAST}[enforcement]\noverride_token_file = \"token\"\n"));
-    for (text, there, warning) in [
-        ("0123456789abcdef\n", true, None),
-        ("shorty\n", true, Some("easy to guess")),
-        ("", false, Some("the override token is empty, so there is none")),
-        (" \r\n", false, Some("the override token is empty, so there is none")),
-    ] {
-        files.write("token", text);
-        std::fs::set_permissions(files.path("token"), std::fs::Permissions::from_mode(0o600)).unwrap();
-        let loaded = files.load().unwrap();
-        assert_eq!(loaded.config.override_token.is_some(), there, "{text:?}");
-        let told: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
-        assert_eq!(told.len(), warning.iter().len(), "{told:?}");
-        assert!(told.iter().all(|told| told.contains(warning.unwrap()) && !told.contains("shorty")), "{told:?}");
-    }
-    let empty = variables(&[("SERVICE_AUTH_OVERRIDE_TOKEN", "''")]);
-    let loaded = Files::new(LEAST).load_with(&empty, &Overrides::default()).unwrap();
-    assert!(loaded.config.override_token.is_none() && loaded.warnings.to_string().contains("so there is none"));
-    files.write("token", "0123456789abcdef");
-    let loaded = files.load_with(&empty, &Overrides::default()).unwrap();
-    assert!(loaded.config.override_token.is_some() && loaded.warnings.to_string().contains("says nothing"));
-}
-
-#[test]
 fn a_file_that_cannot_be_read_says_which_and_why() {
     let files = Files::new(LEAST);
-    let problems = load(Some(&files.path("other.toml")), &root(), &Overrides::default(), Purpose::Run).unwrap_err();
+    let problems =
+        load(Some(&files.path("other.toml")), &root(), &Overrides::default(), Purpose::Inspect).unwrap_err();
     assert_eq!(lines(&problems), ["- the configuration file does not exist"]);
     assert!(problems.to_string().contains("other.toml"), "{problems}");
-    let problems = load(Some(files.dir.path()), &root(), &Overrides::default(), Purpose::Run).unwrap_err();
+    let problems = load(Some(files.dir.path()), &root(), &Overrides::default(), Purpose::Inspect).unwrap_err();
     assert_eq!(lines(&problems), ["- the configuration file is a directory, not a file"]);
     std::fs::write(files.path("countersign.toml"), b"a = \"\xff\"").unwrap();
     assert_eq!(lines(&files.load().unwrap_err()), ["- the configuration file is not UTF-8 text (line 1)"]);
