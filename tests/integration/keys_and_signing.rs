@@ -1,6 +1,7 @@
 //! `sign`, `verify`, `keys generate`, `keys import`: the program against itself, against a running sidecar through a real
 //! curl, and against the tests' own signer. And: which key files a sidecar refuses to start with.
 
+use super::support::raw::get_with;
 use super::support::recorder::Recorder;
 use super::support::sidecar::{Builder, countersign};
 use super::support::{KEY_A, KEY_B, missing, sign};
@@ -271,4 +272,29 @@ fn link_into_a_shared_directory(path: &Path) {
     put(&shared.join("key"), &format!("SERVICE_KEY={KEY_A}"), 0o600);
     fs::set_permissions(&shared, Permissions::from_mode(0o777)).unwrap();
     symlink(shared.join("key"), path).unwrap();
+}
+
+#[test]
+fn the_key_that_is_named_for_the_service_itself_counts_before_the_directorys_and_that_is_told() {
+    let upstream = Recorder::plain();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (own, other) = ("c".repeat(64), elsewhere.path().join("other.env"));
+    put(&other, &format!("SERVICE_KEY={own}\n"), 0o600);
+    let named = || Builder::guarding(upstream.address).set("service", "id", "\"npu-worker\"");
+    for builder in [
+        named().set("service", "key_file", format!("{other:?}")),
+        named().environment("SERVICE_KEY", &own),
+        named().environment("SERVICE_KEY_FILE", other.to_str().unwrap()),
+        named().environment("SERVICE_KEY", &own).environment("SERVICE_KEY_FILE", "/nonexistent"),
+    ] {
+        let sidecar = builder.start();
+        let status = |key: &str| {
+            let signed = sign::headers(key, "npu-worker", "GET", "/api/internal/x");
+            get_with(sidecar.address, "/api/internal/x", &signed).status
+        };
+        assert_eq!((status(&own), status(KEY_A)), (200, 401));
+        let said = sidecar.process.stderr.text();
+        assert_eq!(said.matches("is not used").count(), 1, "{said}");
+        assert!(!said.contains("cccccccc") && !said.contains("aaaaaaaa"), "{said}");
+    }
 }
