@@ -141,7 +141,9 @@ pub(super) fn overlay(environment: &Environment, file: &mut FileConfig, problems
     }
     lay(&mut file.window, environment.read(problems, TIMESTAMP_WINDOW, |text| seconds(text, &WINDOW)));
     let enforcement = &mut file.enforcement;
-    lay(&mut enforcement.mode, environment.read(problems, MODE, mode));
+    let mode = environment.read(problems, MODE, mode);
+    warn_of_beaten(MODE, mode.as_ref(), enforcement.mode.as_ref(), problems);
+    lay(&mut enforcement.mode, mode);
     let percentage = environment.read(problems, PERCENTAGE, values::percentage);
     let other = environment.read(problems, CIRCUIT_BREAKER, values::percentage);
     if let (Some(percentage), Some(other)) = (&percentage, &other)
@@ -154,7 +156,9 @@ pub(super) fn overlay(environment: &Environment, file: &mut FileConfig, problems
                 .fix("unset one of them"),
         );
     }
-    lay(&mut enforcement.percentage, percentage.or(other));
+    let (name, percentage) = if percentage.is_some() { (PERCENTAGE, percentage) } else { (CIRCUIT_BREAKER, other) };
+    warn_of_beaten(name, percentage.as_ref(), enforcement.percentage.as_ref(), problems);
+    lay(&mut enforcement.percentage, percentage);
     lay(&mut enforcement.window, environment.read(problems, LIMIT_WINDOW, |text| seconds(text, &FAILURE_WINDOW)));
     let failures = environment.read(problems, LIMIT_FAILURES, |text| values::count(text, &FAILURES));
     lay(
@@ -178,6 +182,25 @@ pub(super) fn overlay(environment: &Environment, file: &mut FileConfig, problems
         problems.add(
             Diagnostic::warning(&Place::Variable("REDIS_HOST"), message)
                 .fix("keys come from the files of `[keys].dir`"),
+        );
+    }
+}
+
+/// Whoever steers by editing the file must be told that a variable holds against it.
+fn warn_of_beaten<T: PartialEq>(
+    name: &'static str,
+    variable: Option<&Setting<T>>,
+    file: Option<&Setting<T>>,
+    problems: &Problems,
+) {
+    if let (Some(variable), Some(file)) = (variable, file)
+        && variable.value != file.value
+    {
+        let message = format!("`{name}` beats the file, which says otherwise; an edit of the file has no effect");
+        problems.add(
+            Diagnostic::warning(&variable.place, message)
+                .related(&file.place, "says nothing while the variable is set")
+                .fix("unset the variable where the file is to steer"),
         );
     }
 }

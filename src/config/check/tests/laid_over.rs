@@ -48,6 +48,19 @@ fn the_fleets_env_file_works_as_it_is() {
 }
 
 #[test]
+fn a_variable_that_holds_against_the_file_is_told() {
+    let file = format!("{LEAST}[enforcement]\nmode = \"log\"\npercentage = 50\n");
+    let warned = |name: &str, value: &str| {
+        let loaded = Files::new(&file).load_with(&variables(&[(name, value)]), &Overrides::default()).unwrap();
+        loaded.warnings.to_string().contains(&format!("`{name}` beats the file"))
+    };
+    assert!(warned("SERVICE_AUTH_ENFORCEMENT_MODE", "true"));
+    assert!(warned("SERVICE_AUTH_CIRCUIT_BREAKER_PERCENTAGE", "10"));
+    assert!(!warned("SERVICE_AUTH_ENFORCEMENT_MODE", "false"), "they agree");
+    assert!(!warned("SERVICE_AUTH_ENFORCEMENT_PERCENTAGE", "50"), "they agree");
+}
+
+#[test]
 fn redis_in_the_environment_is_no_error_and_is_told() {
     let loaded =
         Files::new(LEAST).load_with(&variables(&[("REDIS_HOST", "172.16.168.23")]), &Overrides::default()).unwrap();
