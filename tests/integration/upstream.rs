@@ -194,6 +194,39 @@ fn extra_bytes_behind_an_answer_reach_nobody() {
     }
 }
 
+/// A task that has used up its turn is told by the runtime that nothing waits anywhere; the connection itself is asked.
+#[test]
+fn extra_bytes_are_noticed_however_many_requests_came_before_on_the_same_connection() {
+    const POISON: &str = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned";
+    let (told, sent) = std::sync::mpsc::channel();
+    let upstream = Recorder::with(move |exchange| {
+        let target = exchange.request.target.clone();
+        if target == "/warm" {
+            exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n/warm");
+            exchange.send(POISON);
+            let _ = told.send(());
+            return Then::Next;
+        }
+        exchange.reply(200, target)
+    });
+    let sidecar = Builder::guarding(upstream.address).set("", "workers", "1").start();
+    // tokio gives a task 128 operations at a turn; each of these requests takes one, and some are taken by others.
+    for refused in (0..8).chain(116..136) {
+        let mut first = Client::connect(sidecar.address);
+        first.send("GET /warm HTTP/1.1\r\nHost: b\r\n\r\n");
+        assert_eq!(first.answer_to("GET").text(), "/warm");
+        sent.recv_timeout(super::support::DEADLINE).unwrap();
+        let mut client = Client::connect(sidecar.address);
+        let mut requests = "GET /api/internal/x HTTP/1.1\r\nHost: b\r\n\r\n".repeat(refused);
+        requests.push_str("GET /mine HTTP/1.1\r\nHost: b\r\n\r\n");
+        client.send(requests);
+        for _ in 0..refused {
+            assert!(matches!(client.answer_to("GET").status, 401 | 429));
+        }
+        assert_eq!(client.answer_to("GET").text(), "/mine", "behind {refused}");
+    }
+}
+
 #[test]
 fn informational_answers_are_dropped_however_many_and_the_real_one_passes() {
     let upstream = Recorder::with(|exchange| {
