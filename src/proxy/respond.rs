@@ -71,10 +71,8 @@ pub(super) fn of_refusal(refusal: Refusal) -> OwnAnswer {
         Refusal::KeysUnavailable => (503, "The credentials cannot be checked at the moment."),
         Refusal::AuditUnavailable => (503, "The request cannot be recorded at the moment."),
     };
-    let retry_after = match refusal {
-        Refusal::KeysUnavailable | Refusal::AuditUnavailable => Some(Duration::from_secs(1)),
-        _ => None,
-    };
+    let comes_back = matches!(refusal, Refusal::KeysUnavailable | Refusal::AuditUnavailable);
+    let retry_after = comes_back.then_some(Duration::from_secs(1));
     OwnAnswer { status, code: refusal.public_code(), detail, retry_after }
 }
 

@@ -29,8 +29,6 @@ pub struct Connection {
     pub socket: Socket,
     /// What was read and not yet taken.
     pub buffer: Buffer,
-    /// Has it served a request before?
-    pub reused: bool,
 }
 
 /// One worker's connections to one upstream.
@@ -46,11 +44,6 @@ impl Pool {
     /// An empty pool.
     pub fn new(upstream: Upstream) -> Rc<Pool> {
         Rc::new(Pool { upstream, idle: RefCell::default(), resolved: RefCell::default(), sweeping: Cell::new(false) })
-    }
-
-    /// Where its connections lead.
-    pub fn upstream(&self) -> &Upstream {
-        &self.upstream
     }
 
     /// The freshest idle connection that still lives, if there is one. Anything to read on it is an end, or an answer
@@ -76,7 +69,7 @@ impl Pool {
                 tracing::debug!(upstream = %self.upstream.host, port = self.upstream.port, %error, "upstream unreachable");
                 UpstreamFault::Unreachable
             })?;
-        Ok(Connection { socket: Socket::new(Stream::Tcp(stream)), buffer: Buffer::default(), reused: false })
+        Ok(Connection { socket: Socket::new(Stream::Tcp(stream)), buffer: Buffer::default() })
     }
 
     async fn try_addresses(&self) -> std::io::Result<TcpStream> {
@@ -113,7 +106,6 @@ impl Pool {
             return;
         }
         connection.buffer.release(buffers);
-        connection.reused = true;
         let mut idle = self.idle.borrow_mut();
         if idle.len() < KEPT {
             idle.push((clock::monotonic(), connection));
