@@ -88,7 +88,7 @@ mod tests {
     use crate::config::Upstream;
 
     fn upstream(state: HealthState) -> Arc<UpstreamHealth> {
-        let health = UpstreamHealth::new(Upstream { host: "127.0.0.1".to_owned(), port: 8001 });
+        let health = UpstreamHealth::new(Upstream::http("127.0.0.1", 8001));
         health.pretend(state);
         health
     }

@@ -5,9 +5,11 @@ use super::start::StartError;
 use crate::config::Config;
 use crate::keys::{KeyTable, dir, write};
 use crate::signature::key::{Fingerprint, ServiceId, ServiceKeys};
+use crate::signature::signer::Signer;
 use crate::telemetry::audit::Fact;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 /// Whose key is made at the first start with flags alone.
 const FIRST_CALLER: &str = "caller";
@@ -17,6 +19,22 @@ pub(super) fn load(config: &Config) -> Result<KeyTable, StartError> {
     dir::load(&config.keys, config.service.as_ref())
         .map(|loaded| loaded.table)
         .map_err(|problems| StartError::Keys(problems.iter().map(ToString::to_string).collect()))
+}
+
+/// What leaves this VM is signed with; `None` where nothing leaves through this sidecar.
+pub(super) fn signer(config: &Config) -> Result<Option<Signer>, StartError> {
+    let missing = |what: String| StartError::Keys(vec![what]);
+    let Some(service) = config.service.as_ref().filter(|_| !config.outbound.is_empty()) else { return Ok(None) };
+    let file = dir::own_key(&config.keys, service).map_err(|problem| missing(problem.to_string()))?;
+    let file = file.ok_or_else(|| {
+        missing(format!(
+            "{}: there is no key of {}, which signs what leaves; run: countersign keys generate {}",
+            config.keys.dir.display(),
+            service.id,
+            service.id
+        ))
+    })?;
+    Ok(Some(Signer { id: service.id.clone(), key: Arc::new(file.key) }))
 }
 
 /// With flags alone nobody has brought keys yet: the first start makes one, so that there is something to sign with.

@@ -5,7 +5,7 @@
 //! connection. A unix socket file left behind by a crash is removed, but only when nothing answers on it.
 
 use super::holder;
-use crate::config::{Inbound, Listen};
+use crate::config::{Config, Listen, Side};
 use crate::proxy::BoundListener;
 use crate::systemd::{Inherited, InheritedError};
 use socket2::{Domain, Socket, Type};
@@ -14,7 +14,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Connections the kernel holds for us while the acceptor is busy; it cuts this to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -52,8 +51,8 @@ pub enum ListenError {
 /// Everything that is listened on.
 #[derive(Debug, Default)]
 pub struct Opened {
-    /// The listeners, each with the place of what it guards in the configuration.
-    pub sockets: Vec<(BoundListener, usize)>,
+    /// The listeners, each with what it serves.
+    pub sockets: Vec<(BoundListener, Side)>,
     /// Socket files that we made and remove at the end.
     pub socket_files: Vec<SocketFile>,
 }
@@ -65,24 +64,28 @@ pub struct SocketFile {
     inode: (u64, u64),
 }
 
-/// Opens every inbound listener.
+/// Opens every listener of the forwarding path.
 ///
 /// # Errors
 /// Every listener that cannot be opened; what was opened before is closed again.
-pub fn open(inbound: &[Arc<Inbound>], mut inherited: Inherited) -> Result<Opened, Vec<ListenError>> {
+pub fn open(config: &Config, mut inherited: Inherited) -> Result<Opened, Vec<ListenError>> {
     let mut opened = Opened::default();
     let mut errors = Vec::new();
-    for (place, guarded) in inbound.iter().enumerate() {
-        let result = match &guarded.listen {
-            Listen::Tcp(address) => tcp(*address, "[inbound].listen").map(|bound| vec![BoundListener::Tcp(bound)]),
-            Listen::Unix(path) => unix(path, "[inbound].listen").map(|(bound, file)| {
+    for side in config.sides() {
+        let key = match side {
+            Side::Inbound(_) => "[inbound].listen",
+            Side::Outbound(_) => "[[outbound]].listen",
+        };
+        let result = match config.listen(side) {
+            Listen::Tcp(address) => tcp(*address, key).map(|bound| vec![BoundListener::Tcp(bound)]),
+            Listen::Unix(path) => unix(path, key).map(|(bound, file)| {
                 opened.socket_files.push(file);
                 vec![BoundListener::Unix(bound)]
             }),
             Listen::Systemd(name) => inherited.take(name).map_err(ListenError::from),
         };
         match result {
-            Ok(bound) => opened.sockets.extend(bound.into_iter().map(|bound| (bound, place))),
+            Ok(bound) => opened.sockets.extend(bound.into_iter().map(|bound| (bound, side))),
             Err(error) => errors.push(error),
         }
     }

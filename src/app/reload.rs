@@ -8,8 +8,8 @@
 use super::start::{App, HealthCheck, service_ids};
 use super::{keys, summary};
 use crate::clock;
+use crate::config::Config;
 use crate::config::reload::{self, Reloaded};
-use crate::config::{Config, Inbound};
 use crate::snapshot::Snapshot;
 use crate::systemd;
 use crate::telemetry::audit::record::Event;
@@ -42,6 +42,14 @@ impl App {
         // Whatever comes of the rest: these are the files that an edit would mend.
         self.watcher.watch(loaded.watched);
         let table = loaded.keys.map_or_else(|| keys::load(&loaded.config), Ok).map_err(|error| error.to_string())?;
+        let signer = match keys::signer(&loaded.config) {
+            Ok(signer) => signer.map(Arc::new),
+            Err(error) => {
+                // What leaves goes on being signed with the key that was good.
+                tracing::error!(%error, "the service's own key cannot be read, the last good one stays in use");
+                running.signer.clone()
+            }
+        };
         if loaded.config.audit != running.config.audit {
             self.audit.reconfigure(&loaded.config.audit).map_err(|error| error.to_string())?;
         }
@@ -51,6 +59,7 @@ impl App {
         let snapshot = Arc::new(Snapshot {
             config: Arc::new(loaded.config),
             keys: Arc::new(table),
+            signer,
             enforcement,
             generation: running.generation + 1,
         });
@@ -103,10 +112,10 @@ impl App {
         self.admin_state.allowed_hosts.store(Arc::new(config.admin.allowed_hosts.clone()));
         self.shared.metrics.set_services(service_ids(config, &now.keys));
         self.shared.metrics.set_in_force(now.enforcement, now.generation);
-        for (check, inbound) in self.checks.iter_mut().zip(&config.inbound) {
-            let Inbound { health, .. } = &**inbound;
-            if *health != check.how {
-                *check = HealthCheck::start(Arc::clone(&check.upstream), health.clone());
+        for check in &mut self.checks {
+            let health = config.health(check.side);
+            if health != check.how.as_ref() {
+                *check = HealthCheck::start(check.side, Arc::clone(&check.upstream), health.cloned());
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::admin::{self, AdminState, Readiness};
 use crate::clock;
 use crate::config::check::Loaded;
 use crate::config::reload::{Changed, Source, Watcher};
-use crate::config::{Config, Health};
+use crate::config::{Config, Health, Side, Upstream};
 use crate::keys::KeyTable;
 use crate::policy::failure_limit::FailureLimit;
 use crate::policy::replay::ReplayTable;
@@ -56,6 +56,7 @@ pub(super) struct AdminServer {
 
 /// One upstream's health check.
 pub(super) struct HealthCheck {
+    pub(super) side: Side,
     pub(super) upstream: Arc<UpstreamHealth>,
     pub(super) how: Option<Health>,
     pub(super) task: JoinHandle<()>,
@@ -112,7 +113,8 @@ impl App {
             }
         };
 
-        let opened = listeners::open(&config.inbound, Inherited::from_environment());
+        let signer = keys::signer(&config)?;
+        let opened = listeners::open(&config, Inherited::from_environment());
         let admin = config.admin.listen.map(|address| listeners::tcp(address, "[admin].listen")).transpose();
         let (opened, admin) = match (opened, admin) {
             (Ok(opened), Ok(admin)) => (opened, admin),
@@ -125,14 +127,15 @@ impl App {
 
         let audit = AuditLog::start(&config.audit, config.workers).map_err(StartError::Audit)?;
         let metrics = Arc::new(Metrics::new(config.workers, service_ids(&config, &table)));
-        let upstreams: Vec<_> =
-            config.inbound.iter().map(|inbound| UpstreamHealth::new(inbound.upstream.clone())).collect();
+        let upstreams: Vec<(Side, UpstreamList)> = config.sides().map(|side| (side, list(&config, side))).collect();
+        let healths: Vec<_> =
+            upstreams.iter().flat_map(|(_, list)| list.iter().map(|(_, health)| Arc::clone(health))).collect();
         metrics.set_in_force(config.enforcement, 1);
         metrics.watch_audit(audit.queue().clone());
         let replay = Arc::new(ReplayTable::new(REPLAY_CAPACITY));
         metrics.watch_replay(Arc::clone(&replay));
-        metrics.watch_upstreams(upstreams.clone());
-        let readiness = Arc::new(Readiness::new(upstreams.clone()));
+        metrics.watch_upstreams(healths.clone());
+        let readiness = Arc::new(Readiness::new(healths));
         let admin_state = Arc::new(AdminState {
             metrics: Arc::clone(&metrics),
             readiness: Arc::clone(&readiness),
@@ -150,6 +153,7 @@ impl App {
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot {
                 config: Arc::clone(&config),
                 keys: Arc::new(table),
+                signer: signer.map(Arc::new),
                 enforcement: config.enforcement,
                 generation: 1,
             })),
@@ -160,18 +164,18 @@ impl App {
             metrics,
         });
         let addresses = opened.sockets.iter().filter_map(|(socket, _)| listeners::address(socket)).collect();
-        let sockets = opened.sockets.into_iter().map(|(socket, inbound)| Listener {
+        let of = |side| upstreams.iter().find(|(other, _)| *other == side).map(|(_, list)| list.clone());
+        let sockets = opened.sockets.into_iter().map(|(socket, side)| Listener {
             socket,
-            inbound,
-            guards: Arc::clone(&config.inbound[inbound]),
-            health: Arc::clone(&upstreams[inbound]),
+            side,
+            upstreams: of(side).unwrap_or_default(),
         });
         let proxy =
             Proxy::start(Arc::clone(&shared), sockets.collect(), config.workers).map_err(part("the workers"))?;
         let checks = upstreams
             .into_iter()
-            .zip(&config.inbound)
-            .map(|(upstream, inbound)| HealthCheck::start(upstream, inbound.health.clone()))
+            .flat_map(|(side, list)| list.into_iter().map(move |(_, upstream)| (side, upstream)))
+            .map(|(side, upstream)| HealthCheck::start(side, upstream, config.health(side).cloned()))
             .collect();
 
         let app = App {
@@ -214,6 +218,13 @@ impl App {
     }
 }
 
+/// The upstreams of one listener, with what is known of each.
+type UpstreamList = Vec<(Upstream, Arc<UpstreamHealth>)>;
+
+fn list(config: &Config, side: Side) -> UpstreamList {
+    config.upstreams(side).iter().map(|upstream| (upstream.clone(), UpstreamHealth::new(upstream.clone()))).collect()
+}
+
 /// The ids that may become values of a metric's label: never what a request claims.
 pub(super) fn service_ids<'c>(config: &'c Config, keys: &'c KeyTable) -> impl Iterator<Item = &'c str> {
     config.services.keys().chain(keys.ids()).map(|id| id.as_str())
@@ -233,9 +244,9 @@ impl AdminServer {
 }
 
 impl HealthCheck {
-    pub(super) fn start(upstream: Arc<UpstreamHealth>, how: Option<Health>) -> HealthCheck {
+    pub(super) fn start(side: Side, upstream: Arc<UpstreamHealth>, how: Option<Health>) -> HealthCheck {
         let task = tokio::spawn(Arc::clone(&upstream).watch(how.clone()));
-        HealthCheck { upstream, how, task }
+        HealthCheck { side, upstream, how, task }
     }
 }
 

@@ -114,5 +114,5 @@ fn listen(listen: &Listen) -> String {
 }
 
 fn upstream(inbound: &Inbound) -> String {
-    format!("http://{}:{}", inbound.upstream.host, inbound.upstream.port)
+    inbound.upstreams.all().iter().map(|one| format!("{}://{one}", one.scheme())).collect::<Vec<_>>().join(", ")
 }

@@ -108,7 +108,7 @@ fn summary(loaded: &Loaded, environment: &Environment) -> String {
         },
     );
     for inbound in &config.inbound {
-        line("inbound", format!("{} -> http://{}", listen(&inbound.listen), inbound.upstream));
+        line("inbound", format!("{} -> http://{}", listen(&inbound.listen), inbound.upstreams.first()));
     }
     let ((service, guarded), (exempt, free)) =
         (rule_counts(config, Access::Service), rule_counts(config, Access::Exempt));
@@ -152,7 +152,7 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
     let inbound: Vec<_> = config
         .inbound
         .iter()
-        .map(|inbound| json!({ "listen": listen(&inbound.listen), "upstream": format!("http://{}", inbound.upstream) }))
+        .map(|inbound| json!({ "listen": listen(&inbound.listen), "upstream": format!("http://{}", inbound.upstreams.first()) }))
         .collect();
     json!({
         "ok": true,

@@ -12,7 +12,7 @@ use super::output::{Answer, CliError, Output};
 use crate::clock;
 use crate::config::check;
 use crate::config::env::Environment;
-use crate::config::{Keys, OwnKey, ServiceIdentity, defaults};
+use crate::config::{Keys, OwnKey, ServiceIdentity};
 use crate::keys::dir::own_key;
 use crate::keys::key_file::{KeyFile, service_of};
 use crate::keys::secret_file::SecretReader;
@@ -121,7 +121,7 @@ fn signer(args: &Args) -> Result<Signer, CliError> {
     let config = key_source::configuration(&args.config)?;
     let (keys, own) = match config {
         Some(config) => (config.keys, config.service),
-        None => (Keys { dir: defaults::KEYS_DIR.into(), make_on_start: false }, from_environment()?),
+        None => (Keys::default(), from_environment()?),
     };
     let service = match (wanted, own) {
         (None, Some(own)) => own,

@@ -81,7 +81,7 @@ fn upstream_authority(authority: &str) -> Option<Upstream> {
     let is_v6 = authority.starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_ok();
     // As written: with brackets around an IPv6 address, the way `Host` wants it.
     let host = if is_v6 { format!("[{host}]") } else { host.to_owned() };
-    (port != 0 && (is_v6 || is_host_name(&host))).then_some(Upstream { host, port })
+    (port != 0 && (is_v6 || is_host_name(&host))).then(|| Upstream::http(host, port))
 }
 
 /// `host:port`, `systemd:NAME` or `unix:/path`.

@@ -50,9 +50,9 @@ pub(super) fn build(
     // Without a place for state the whole is refused; what else is wrong is told all the same.
     let state = state_dir.as_deref().unwrap_or(Path::new(defaults::STATE_DIR));
     let keys = match file.keys_dir {
-        Some(dir) => Keys { dir: absolute(dir.value), make_on_start: false },
-        None if around.flags_alone => Keys { dir: state.join("keys"), make_on_start: true },
-        None => Keys { dir: defaults::KEYS_DIR.into(), make_on_start: false },
+        Some(dir) => Keys { dir: absolute(dir.value), ..Keys::default() },
+        None if around.flags_alone => Keys { dir: state.join("keys"), make_on_start: true, ..Keys::default() },
+        None => Keys::default(),
     };
     let table = secrets::keys(&keys, service.as_ref(), &keys_said, around.purpose, problems);
     let audit_said = file.audit_sink.as_ref().map(|sink| sink.place.clone());
@@ -71,6 +71,7 @@ pub(super) fn build(
         },
         service,
         inbound: inbound.into_iter().map(|inbound| inbound.into()).collect(),
+        outbound: Vec::new(),
         keys,
         signature: Signature {
             window_seconds: file.window.map_or(Signature::default().window_seconds, |window| window.value.as_secs()),

@@ -2,7 +2,8 @@
 //! compares the two).
 
 use super::{
-    Audit, AuditSink, Health, Limits, Log, LogFormat, LogLevel, OnFull, RateLimit, Replay, Signature, Timeouts,
+    Audit, AuditSink, Health, KeySourceKind, Keys, Limits, Log, LogFormat, LogLevel, OnFull, RateLimit, Replay,
+    Signature, Timeouts,
 };
 use crate::policy::enforcement::{Enforcement, Mode, Percentage, Sampling};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,6 +25,28 @@ pub const ENFORCEMENT: Enforcement =
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// `first_byte` of an outbound listener.
+pub const OUTBOUND_FIRST_BYTE: Duration = Duration::from_secs(30);
+
+impl Default for Keys {
+    fn default() -> Keys {
+        Keys {
+            dir: KEYS_DIR.into(),
+            make_on_start: false,
+            sources: vec![KeySourceKind::Files],
+            redis: None,
+            cache: 5 * MINUTE,
+            stale: DAY,
+            grace: 3 * DAY,
+            sealed_copy: None,
+            ttl: 90 * DAY,
+            overlap: DAY,
+            unused_for: DAY,
+            rotate_before: 7 * DAY,
+        }
+    }
+}
 
 impl Default for Signature {
     fn default() -> Signature {

@@ -57,8 +57,10 @@ fn one(written: FileInbound, timeouts: Timeouts, problems: &Problems) -> Option<
     Some(Checked {
         inbound: Inbound {
             listen: listen.value,
-            upstream: upstream.value,
+            upstreams: upstream.value.into(),
             health: written.health,
+            tls: None,
+            h2c: false,
             trusted_proxies: written.trusted_proxies.into_iter().map(|net| net.value).collect(),
             first_byte: written.first_byte.unwrap_or(timeouts.first_byte),
         },
@@ -118,9 +120,11 @@ pub(super) fn check(inbound: &[Checked], admin: Option<&Setting<SocketAddr>>, pr
         let own = inbound.iter().map(|other| (&other.inbound.listen, &other.listen, "this listener"));
         let admins = admin.map(|admin| (Listen::Tcp(admin.value), &admin.place));
         let admins = admins.iter().map(|(listen, place)| (listen, *place, "the admin listener"));
-        if let Some((_, place, what)) = own.chain(admins).find(|(listen, ..)| is_loop(&one.inbound.upstream, listen))
+        if let Some((_, place, what)) =
+            own.chain(admins).find(|(listen, ..)| is_loop(one.inbound.upstreams.first(), listen))
         {
-            let message = format!("the upstream {} is one of this sidecar's own listeners", one.inbound.upstream);
+            let message =
+                format!("the upstream {} is one of this sidecar's own listeners", one.inbound.upstreams.first());
             let mut problem = Diagnostic::error(&one.upstream, message)
                 .expected("where the backend itself listens")
                 .fix("move the backend to another port, and name that here");

@@ -25,8 +25,10 @@ mod file;
 mod flags;
 mod headers;
 mod include;
+mod key_settings;
 mod listeners;
 mod mask;
+mod network;
 mod problems;
 mod readers;
 pub mod reload;
@@ -40,6 +42,9 @@ mod values;
 mod watch;
 mod watched;
 
+pub use key_settings::{KeySourceKind, Keys, OwnKey, Redis, RedisPassword, RedisServers, ServiceIdentity};
+pub use network::{ClientTls, Destination, Health, Inbound, Listen, Outbound, ServerTls, Side, Upstream, Upstreams};
+
 /// A whole, checked configuration. `config/countersign.toml` names and explains every key.
 #[derive(Debug)]
 pub struct Config {
@@ -49,8 +54,10 @@ pub struct Config {
     pub workers: usize,
     /// `[service]`: who this VM is; `None` where only inbound listeners are configured.
     pub service: Option<ServiceIdentity>,
-    /// `[inbound]` or `[[inbound]]`; at least one.
+    /// `[inbound]` or `[[inbound]]`.
     pub inbound: Vec<Arc<Inbound>>,
+    /// `[[outbound]]`; with `inbound`, at least one listener.
+    pub outbound: Vec<Arc<Outbound>>,
     /// `[keys]`
     pub keys: Keys,
     /// `[signature]`
@@ -79,107 +86,6 @@ pub struct Config {
     pub log: Log,
     /// The files all this was read from, in the order of reading; none with flags alone.
     pub files: Vec<Arc<diagnostic::SourceFile>>,
-}
-
-/// `[service]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceIdentity {
-    /// `id`
-    pub id: ServiceId,
-    /// Where its key is.
-    pub key: OwnKey,
-}
-
-/// Where this VM's own key is.
-#[derive(Clone, PartialEq, Eq)]
-pub enum OwnKey {
-    /// `key_file`, `SERVICE_KEY_FILE`
-    File(PathBuf),
-    /// `SERVICE_KEY`: the text, as the environment gave it.
-    Environment(Arc<zeroize::Zeroizing<String>>),
-    /// Not said: the id's file in `[keys].dir`.
-    Directory,
-}
-
-impl std::fmt::Debug for OwnKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            OwnKey::File(path) => f.debug_tuple("File").field(path).finish(),
-            OwnKey::Environment(_) => f.write_str("Environment(..)"),
-            OwnKey::Directory => f.write_str("Directory"),
-        }
-    }
-}
-
-/// One guarded backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inbound {
-    /// `listen`
-    pub listen: Listen,
-    /// `upstream`
-    pub upstream: Upstream,
-    /// `health`
-    pub health: Option<Health>,
-    /// `trusted_proxies`: whose `X-Forwarded-For` names the client.
-    pub trusted_proxies: Vec<IpNet>,
-    /// `first_byte` of this listener, else `[timeouts].first_byte`.
-    pub first_byte: Duration,
-}
-
-/// Where to listen.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Listen {
-    /// `host:port`, resolved.
-    Tcp(SocketAddr),
-    /// `systemd:NAME`
-    Systemd(String),
-    /// `unix:/path`
-    Unix(PathBuf),
-}
-
-/// One upstream address, `http://host:port`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Upstream {
-    /// Host as it stands in a URL (an IPv6 address in brackets), for `Host` of HTTP/1.0 requests without one, and for `Location` rewriting.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-}
-
-impl Upstream {
-    /// The host as the system's resolver wants it: an IPv6 address without its brackets.
-    pub fn lookup_host(&self) -> &str {
-        self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host)
-    }
-}
-
-/// `host:port`, as it stands in a URL.
-impl std::fmt::Display for Upstream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-/// Active health check of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    /// Path asked with GET; also the query if one was written.
-    pub path: String,
-    /// How often.
-    pub interval: Duration,
-    /// Status that means healthy.
-    pub expect: u16,
-    /// Top-level JSON members the body must have.
-    pub json: BTreeMap<String, serde_json::Value>,
-}
-
-/// `[keys]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keys {
-    /// `dir`: `*.env` files.
-    pub dir: PathBuf,
-    /// With flags alone, and none that names a directory: a key is made here on the first start.
-    pub make_on_start: bool,
 }
 
 /// `[signature]`
@@ -220,6 +126,10 @@ pub struct RateLimit {
 pub struct Service {
     /// `addresses`
     pub addresses: Vec<IpNet>,
+    /// `certificate`: the name (DNS or URI) its client certificate must bear, where one is presented.
+    pub certificate: Option<String>,
+    /// `unused`: its key alerts nobody.
+    pub unused: bool,
 }
 
 /// `[timeouts]`

@@ -109,7 +109,7 @@ fn keep_running(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     let mut places = Vec::with_capacity(running.inbound.len());
     for (index, old) in running.inbound.iter().enumerate() {
         let new = counterpart(index, &running.inbound, &loaded.inbound);
-        upstream_edited |= new.is_some_and(|new| new.upstream != old.upstream);
+        upstream_edited |= new.is_some_and(|new| new.upstreams != old.upstreams);
         places.push(new.map_or_else(|| Arc::clone(old), |new| in_place(old, new)));
     }
     keep("inbound.upstream", upstream_edited);
@@ -142,11 +142,13 @@ fn counterpart<'l>(index: usize, running: &[Arc<Inbound>], loaded: &'l [Arc<Inbo
 
 /// A running listener with what may change of it.
 fn in_place(old: &Inbound, new: &Inbound) -> Arc<Inbound> {
-    let Inbound { listen: _, upstream: _, health, trusted_proxies, first_byte } = new;
+    let Inbound { listen: _, upstreams: _, health, tls, h2c, trusted_proxies, first_byte } = new;
     Arc::new(Inbound {
         listen: old.listen.clone(),
-        upstream: old.upstream.clone(),
+        upstreams: old.upstreams.clone(),
         health: health.clone(),
+        tls: tls.clone(),
+        h2c: *h2c,
         trusted_proxies: trusted_proxies.clone(),
         first_byte: *first_byte,
     })

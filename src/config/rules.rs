@@ -34,7 +34,7 @@ pub(super) fn services(written: &[FileService], problems: &Problems) -> BTreeMap
             }
         }
         let addresses = addresses.iter().map(|address| address.value).collect();
-        services.insert(id.value.clone(), Service { addresses });
+        services.insert(id.value.clone(), Service { addresses, certificate: None, unused: false });
     }
     services
 }

@@ -150,7 +150,7 @@ pub fn load(keys: &Keys, service: Option<&ServiceIdentity>) -> Result<LoadedKeys
     };
     let own = match service {
         // The directory's key for it is among the others.
-        Some(service) if service.key != OwnKey::Directory => own_key(keys, service),
+        Some(service) if !matches!(service.key, OwnKey::Directory | OwnKey::Redis) => own_key(keys, service),
         Some(_) | None => Ok(None),
     };
     let own = own.unwrap_or_else(|problem| {
@@ -188,7 +188,7 @@ pub fn load(keys: &Keys, service: Option<&ServiceIdentity>) -> Result<LoadedKeys
 fn own_place(service: &ServiceIdentity) -> KeyPlace {
     match &service.key {
         OwnKey::File(path) => KeyPlace::Named(path.clone()),
-        OwnKey::Environment(_) | OwnKey::Directory => KeyPlace::Environment,
+        OwnKey::Environment(_) | OwnKey::Redis | OwnKey::Directory => KeyPlace::Environment,
     }
 }
 
@@ -275,6 +275,8 @@ pub fn own_key(keys: &Keys, service: &ServiceIdentity) -> Result<Option<KeyFile>
     let (path, named) = match &service.key {
         OwnKey::File(path) => (path.clone(), true),
         OwnKey::Directory => (key_path(&keys.dir, &service.id), false),
+        // Redis is asked elsewhere.
+        OwnKey::Redis => return Ok(None),
         OwnKey::Environment(text) => {
             let text: &Zeroizing<String> = text;
             let fault = |fault: KeyFileFault| KeyProblem { place: KeyPlace::Environment, fault: fault.into() };

@@ -5,10 +5,11 @@
 //! heads that never end (`[limits].head`), a close that overtakes our answer (lingering).
 
 use super::inbound;
+use super::outbound;
 use super::respond::{self, Wrapping};
 use super::worker::Worker;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Side};
 use crate::request::client::{ClientAddress, Peer};
 use crate::request::head::{self, HeadFault, HeadLimits, RequestHead};
 use crate::wire::buffer::Buffer;
@@ -123,7 +124,10 @@ impl Client {
 
     async fn request(&mut self, worker: &Worker) -> After {
         match self.head(worker).await {
-            Ok(head) => inbound::serve(self, worker, &head).await,
+            Ok(head) => match worker.routes[self.listener].side {
+                Side::Inbound(place) => inbound::serve(self, worker, &head, place).await,
+                Side::Outbound(place) => outbound::serve(self, worker, &head, place).await,
+            },
             Err(HeadEnd::Fault(fault)) => inbound::refuse_malformed(self, worker, fault).await,
             Err(HeadEnd::TimedOut) => {
                 let snapshot = worker.snapshot();

@@ -16,7 +16,7 @@ use super::relay::{Ended, Relay};
 use super::respond::{self, OwnAnswer};
 use super::rewrite::{self, Known};
 use super::tunnel;
-use super::worker::{InFlight, Worker};
+use super::worker::{InFlight, Target, Worker};
 use crate::clock;
 use crate::config::Config;
 use crate::request::framing::Framing;
@@ -37,6 +37,8 @@ pub(super) struct Exchange<'x> {
     pub(super) config: &'x Config,
     pub(super) head: &'x RequestHead,
     pub(super) known: Known<'x>,
+    /// Where it goes.
+    pub(super) target: &'x Target,
     /// How long the upstream may take to begin its answer.
     pub(super) first_byte: Duration,
 }
@@ -99,7 +101,7 @@ pub(super) async fn forward(client: &mut Client, exchange: &Exchange<'_>, eviden
         return fail(client, exchange, evidence, UpstreamFault::Busy).await;
     };
     let mut in_flight = Some(in_flight);
-    let pool = &worker.routes[client.listener].pool;
+    let pool = &exchange.target.pool;
     let mut reused = pool.reuse(ready);
     loop {
         let (may_retry, connection) = match reused.take() {
@@ -107,7 +109,7 @@ pub(super) async fn forward(client: &mut Client, exchange: &Exchange<'_>, eviden
             None => match pool.connect(config.timeouts.connect).await {
                 Ok(connection) => (false, connection),
                 Err(fault) => {
-                    worker.routes[client.listener].health.suspect();
+                    exchange.target.health.suspect();
                     return fail(client, exchange, evidence, fault).await;
                 }
             },
@@ -171,7 +173,7 @@ async fn once(
         Ok(Ended::Whole { reusable, keep }) => {
             let is_whole = progress.upload_whole.get();
             if reusable && is_whole {
-                worker.routes[client.listener].pool.give_back(connection, &worker.buffers);
+                exchange.target.pool.give_back(connection, &worker.buffers);
             }
             match (is_whole, keep) {
                 (true, true) => After::Keep,
@@ -195,7 +197,7 @@ async fn once(
         Ok(Ended::Stale) if may_retry => return None,
         Ok(Ended::Stale) => fail(client, exchange, evidence, UpstreamFault::Closed).await,
         Ok(Ended::Fault(fault)) => {
-            worker.routes[client.listener].health.suspect();
+            exchange.target.health.suspect();
             drop(connection);
             fail(client, exchange, evidence, fault).await
         }

@@ -23,11 +23,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// Serves one request whose head could be read.
-pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHead) -> After {
+pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHead, place: usize) -> After {
     let received = clock::monotonic();
     let snapshot = worker.snapshot();
     let config = &*snapshot.config;
-    let inbound = inbound_of(config, worker.routes[client.listener].inbound);
+    let inbound = inbound_of(config, place);
+    let target = &worker.routes[client.listener].targets[0];
     let address = ClientAddress::of(client.peer, &inbound.trusted_proxies, rewrite::forwarded_for(head));
     let address_text = match &client.direct {
         (direct, text) if *direct == address => Rc::clone(text),
@@ -87,7 +88,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         request_id: &request_id,
         service: judged.service.as_ref(),
         trusted: client.peer.is_trusted(&inbound.trusted_proxies),
-        upstream: &inbound.upstream,
+        upstream: &target.upstream,
     };
     if judged.outcome == Outcome::Override {
         worker.warn_of_override(&request_id, &address_text, received);
@@ -108,7 +109,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     }
     let rule = judged.classification.named_rule().map(|index| config.rules.rule(index));
     let first_byte = rule.and_then(|rule| rule.first_byte).unwrap_or(inbound.first_byte);
-    let exchange = Exchange { worker, config, head, known, first_byte };
+    let exchange = Exchange { worker, config, head, known, target, first_byte };
     forward::forward(client, &exchange, &mut evidence).await
 }
 

@@ -6,6 +6,7 @@
 use super::BoundListener;
 use super::worker::Message;
 use crate::clock;
+use crate::config::Side;
 use crate::request::client::{ClientAddress, LimitKey, Peer};
 use crate::snapshot::SnapshotCell;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -49,7 +50,7 @@ enum Waiting {
 #[derive(Clone, Copy)]
 struct Place {
     index: usize,
-    inbound: usize,
+    side: Side,
 }
 
 /// Counts a connection, in all, of its address, and of its worker, until it is dropped.
@@ -141,11 +142,11 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the sockets can no longer be polled.
-    pub(super) fn run(self, listeners: Vec<(usize, BoundListener)>, stop: UnixStream) -> io::Result<()> {
+    pub(super) fn run(self, listeners: Vec<(Side, BoundListener)>, stop: UnixStream) -> io::Result<()> {
         let listeners: Vec<(Place, OwnedFd)> = listeners
             .into_iter()
             .enumerate()
-            .map(|(index, (inbound, listener))| (Place { index, inbound }, listener.into()))
+            .map(|(index, (side, listener))| (Place { index, side }, listener.into()))
             .collect();
         let mut is_stopping = false;
         while !is_stopping {
@@ -208,8 +209,11 @@ impl Acceptor {
         let key = ClientAddress::of(peer, &[], []).limit_key();
         let limits = {
             let snapshot = self.snapshot.load();
-            let is_trusted =
-                snapshot.config.inbound.get(place.inbound).is_some_and(|i| peer.is_trusted(&i.trusted_proxies));
+            let is_trusted = match place.side {
+                Side::Inbound(place) => peer.is_trusted(&snapshot.config.inbound[place].trusted_proxies),
+                // All callers of an outbound listener are this machine.
+                Side::Outbound(_) => true,
+            };
             // Many clients stand behind one trusted proxy.
             let per_address = if is_trusted { usize::MAX } else { snapshot.config.limits.connections_per_address };
             (snapshot.config.limits.connections, per_address)

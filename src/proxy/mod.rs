@@ -12,6 +12,7 @@ mod forward;
 mod headers;
 mod inbound;
 mod listener;
+mod outbound;
 mod relay;
 mod respond;
 mod rewrite;
@@ -22,7 +23,7 @@ pub(crate) use respond::{head_fault_status, refusal_status};
 
 use self::listener::{Acceptor, Counts};
 use self::worker::{RouteSeed, WorkerSeed};
-use crate::config::Inbound;
+use crate::config::{Side, Upstream};
 use crate::policy::failure_limit::FailureLimit;
 use crate::policy::replay::ReplayTable;
 use crate::snapshot::SnapshotCell;
@@ -70,13 +71,11 @@ pub enum BoundListener {
 pub struct Listener {
     /// Where connections come from.
     pub socket: BoundListener,
-    /// The place in [`Config::inbound`](crate::config::Config::inbound) of every generation: a reload may change its
-    /// trusted proxies and timeouts, never its address or its place.
-    pub inbound: usize,
-    /// What it guards, as configured at start.
-    pub guards: Arc<Inbound>,
-    /// What is known of the upstream: a worker that cannot reach it says so.
-    pub health: Arc<UpstreamHealth>,
+    /// What it serves.
+    pub side: Side,
+    /// Where its requests may go, in the order of [`Config::upstreams`](crate::config::Config::upstreams) at start, with what
+    /// is known of each: a worker that cannot reach one says so.
+    pub upstreams: Vec<(Upstream, Arc<UpstreamHealth>)>,
 }
 
 /// The running proxy: one acceptor, and the workers it feeds.
@@ -118,11 +117,7 @@ impl Proxy {
                 shared: Arc::clone(&shared),
                 routes: listeners
                     .iter()
-                    .map(|l| RouteSeed {
-                        inbound: l.inbound,
-                        upstream: l.guards.upstream.clone(),
-                        health: Arc::clone(&l.health),
-                    })
+                    .map(|listener| RouteSeed { side: listener.side, upstreams: listener.upstreams.clone() })
                     .collect(),
                 in_flight: Arc::clone(&in_flight),
             };
@@ -146,7 +141,7 @@ impl Proxy {
         let mut bound = Vec::with_capacity(listeners.len());
         for listener in listeners {
             listener.socket.set_nonblocking()?;
-            bound.push((listener.inbound, listener.socket));
+            bound.push((listener.side, listener.socket));
         }
         thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
             if let Err(error) = acceptor.run(bound, stopped) {

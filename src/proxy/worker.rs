@@ -2,7 +2,7 @@
 
 use super::listener::{Accepted, AcceptedStream};
 use super::{Shared, downstream};
-use crate::config::Upstream;
+use crate::config::{Side, Upstream};
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::AuditQueue;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -43,8 +43,14 @@ pub(super) struct Worker {
 
 /// One listener's way upstream.
 pub(super) struct Route {
-    /// Its place in the configuration.
-    pub(super) inbound: usize,
+    pub(super) side: Side,
+    /// At least one, in the order of the configuration.
+    pub(super) targets: Vec<Target>,
+}
+
+/// One upstream of a route.
+pub(super) struct Target {
+    pub(super) upstream: Upstream,
     pub(super) pool: Rc<Pool>,
     pub(super) health: Arc<UpstreamHealth>,
 }
@@ -59,15 +65,16 @@ pub(super) struct WorkerSeed {
 
 /// What a route is made from.
 pub(super) struct RouteSeed {
-    pub(super) inbound: usize,
-    pub(super) upstream: Upstream,
-    pub(super) health: Arc<UpstreamHealth>,
+    pub(super) side: Side,
+    pub(super) upstreams: Vec<(Upstream, Arc<UpstreamHealth>)>,
 }
 
 impl WorkerSeed {
     pub(super) fn grow(self) -> Worker {
+        let target =
+            |(upstream, health): (Upstream, _)| Target { pool: Pool::new(upstream.clone()), upstream, health };
         let route =
-            |seed: RouteSeed| Route { inbound: seed.inbound, pool: Pool::new(seed.upstream), health: seed.health };
+            |seed: RouteSeed| Route { side: seed.side, targets: seed.upstreams.into_iter().map(target).collect() };
         Worker {
             metrics: self.shared.metrics.worker(self.index),
             audit: self.shared.audit.worker(self.index),

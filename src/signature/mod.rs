@@ -27,4 +27,5 @@ pub mod headers;
 pub mod hmac_v1;
 pub mod key;
 pub mod near_miss;
+pub mod signer;
 pub mod verify;

@@ -10,7 +10,7 @@ fn an_upstream_is_a_host_and_a_port() {
         ("http://[::1]", "[::1]", 80),
         ("http://back_end:1", "back_end", 1),
     ] {
-        assert_eq!(upstream(text), Ok(Upstream { host: host.into(), port }), "{text}");
+        assert_eq!(upstream(text), Ok(Upstream::http(host, port)), "{text}");
     }
 }
 

@@ -21,7 +21,7 @@ fn put(directory: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 fn keys_in(directory: &Path) -> Keys {
-    Keys { dir: directory.to_owned(), make_on_start: false }
+    Keys { dir: directory.to_owned(), ..Keys::default() }
 }
 
 fn id(text: &str) -> ServiceId {

@@ -6,7 +6,7 @@ use crate::request::head::HeadLimits;
 const LIMITS: HeadLimits = HeadLimits { head: 65536, target: 16384, fields: 100 };
 
 fn upstream() -> Upstream {
-    Upstream { host: "127.0.0.1".to_owned(), port: 18001 }
+    Upstream::http("127.0.0.1", 18001)
 }
 
 fn known(upstream: &Upstream, trusted: bool) -> Known<'_> {

@@ -290,7 +290,7 @@ fn what_is_now_is_shown_as_it_is_now() {
     metrics.worker(0).timed_out("head");
     metrics.reloaded(true, NOW);
     metrics.reloaded(false, NOW + 1);
-    let up = UpstreamHealth::new(Upstream { host: "127.0.0.1".to_owned(), port: 8001 });
+    let up = UpstreamHealth::new(Upstream::http("127.0.0.1", 8001));
     metrics.watch_upstreams(vec![up]);
     metrics.worker(1).decided(&service(ENFORCE, Presents::Signature("known")), Some("known"), 1, now);
     metrics.worker(1).decided(&service(LOG, Presents::Nothing), None, 1, now);

@@ -49,7 +49,7 @@ async fn upstream(answer: Vec<u8>) -> (Upstream, tokio::sync::mpsc::UnboundedRec
             let _ = stream.write_all(&answer).await;
         }
     });
-    (Upstream { host: "127.0.0.1".to_owned(), port }, requests)
+    (Upstream::http("127.0.0.1", port), requests)
 }
 
 fn check(json: &[(&str, &str)]) -> Health {
@@ -124,7 +124,7 @@ async fn the_question_is_a_plain_get_on_a_connection_of_its_own() {
 #[tokio::test]
 async fn without_a_check_it_is_enough_to_accept_a_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = Upstream { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+    let upstream = Upstream::http("127.0.0.1", listener.local_addr().unwrap().port());
     assert!(probe::probe(&upstream, "x", None).await.is_ok());
     drop(listener);
     let fault = probe::probe(&upstream, "127.0.0.1:1", None).await.unwrap_err().to_string();
@@ -143,7 +143,7 @@ async fn becomes(health: &UpstreamHealth, state: HealthState) {
 async fn the_watch_sees_an_upstream_go_and_come_back() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let health = UpstreamHealth::new(Upstream { host: "127.0.0.1".to_owned(), port: address.port() });
+    let health = UpstreamHealth::new(Upstream::http("127.0.0.1", address.port()));
     assert_eq!(health.state(), HealthState::Unknown);
     let watch = tokio::spawn(Arc::clone(&health).watch(None));
     becomes(&health, HealthState::Up).await;
@@ -166,8 +166,7 @@ async fn the_watch_sees_an_upstream_go_and_come_back() {
 async fn an_upstream_that_hangs_is_down() {
     // accepts by the kernel, and never answers
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let health =
-        UpstreamHealth::new(Upstream { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() });
+    let health = UpstreamHealth::new(Upstream::http("127.0.0.1", listener.local_addr().unwrap().port()));
     let watch = tokio::spawn(Arc::clone(&health).watch(Some(check(&[]))));
     becomes(&health, HealthState::Down).await;
     assert!(health.down().unwrap().why.contains("no answer within 1s"));
@@ -176,7 +175,7 @@ async fn an_upstream_that_hangs_is_down() {
 
 #[test]
 fn suspicion_asks_once_and_only_where_it_matters() {
-    let health = UpstreamHealth::new(Upstream { host: "[::1]".to_owned(), port: 80 });
+    let health = UpstreamHealth::new(Upstream::http("[::1]", 80));
     assert_eq!(health.name(), "[::1]:80");
     health.suspect();
     assert!(!health.suspected.load(Ordering::Relaxed), "it is to be checked anyway");

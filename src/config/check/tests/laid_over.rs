@@ -44,7 +44,11 @@ fn the_fleets_env_file_works_as_it_is() {
     assert_eq!((config.enforcement.mode, config.enforcement.percentage.value()), (Mode::Enforce, 25));
     assert_eq!((config.rate_limit.failures, config.rate_limit.window), (5, Duration::from_secs(60)));
     assert!(config.override_token.is_some());
-    assert_eq!(config.inbound[0].upstream.to_string(), "127.0.0.1:18001", "BACKEND_* never names what is guarded");
+    assert_eq!(
+        config.inbound[0].upstreams.first().to_string(),
+        "127.0.0.1:18001",
+        "BACKEND_* never names what is guarded"
+    );
 }
 
 #[test]
@@ -246,7 +250,7 @@ fn listen_and_upstream_change_the_one_listener_of_a_file_and_cannot_choose_among
     let flags = Overrides { listen: Some("127.0.0.1:0".into()), ..Overrides::default() };
     let config = Files::new(LEAST).load_with(&root(), &flags).unwrap().config;
     assert_eq!(config.inbound[0].listen, Listen::Tcp("127.0.0.1:0".parse().unwrap()));
-    assert_eq!(config.inbound[0].upstream.to_string(), "127.0.0.1:18001");
+    assert_eq!(config.inbound[0].upstreams.first().to_string(), "127.0.0.1:18001");
     let problems = Files::new(&TWO.replace("default_access = 1\n", "")).load_with(&root(), &flags).unwrap_err();
     assert!(problems.to_string().contains("cannot say which of 2"), "{problems}");
 }
