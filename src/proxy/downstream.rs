@@ -66,8 +66,11 @@ pub(super) async fn serve(worker: &Worker, socket: Socket, peer: Peer, listener:
         if client.buffer.is_empty() {
             match client.first_byte(worker, is_fresh).await {
                 Woken::Bytes => {}
-                Woken::Closed => return,
-                Woken::TimedOut => return worker.metrics.timed_out(if is_fresh { "first_byte" } else { "idle" }),
+                Woken::Closed => return client.socket.farewell(),
+                Woken::TimedOut => {
+                    client.socket.farewell();
+                    return worker.metrics.timed_out(if is_fresh { "first_byte" } else { "idle" });
+                }
             }
         }
         is_fresh = false;

@@ -9,7 +9,7 @@ use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::health::UpstreamHealth;
 use crate::upstream::pool::Pool;
 use crate::wire::buffer::BufferPool;
-use crate::wire::socket::{Socket, Stream};
+use crate::wire::socket::{Plain, Socket, Stream};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -158,11 +158,11 @@ impl Drop for InFlight<'_> {
 async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     let Accepted { stream, peer, listener, permit } = accepted;
     let stream = match stream {
-        AcceptedStream::Tcp(tcp) => TcpStream::from_std(tcp).map(Stream::Tcp),
-        AcceptedStream::Unix(unix) => UnixStream::from_std(unix).map(Stream::Unix),
+        AcceptedStream::Tcp(tcp) => TcpStream::from_std(tcp).map(Plain::Tcp),
+        AcceptedStream::Unix(unix) => UnixStream::from_std(unix).map(Plain::Unix),
     };
     match stream {
-        Ok(stream) => downstream::serve(&worker, Socket::new(stream), peer, listener).await,
+        Ok(stream) => downstream::serve(&worker, Socket::new(Stream::Plain(stream)), peer, listener).await,
         Err(error) => tracing::warn!(%error, "an accepted connection cannot be registered"),
     }
     drop(permit);

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::config::Upstream;
 use crate::telemetry::metrics::UpstreamFault;
 use crate::wire::buffer::{Buffer, BufferPool};
-use crate::wire::socket::{Socket, Stream};
+use crate::wire::socket::{Plain, Socket, Stream};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -54,6 +54,7 @@ impl Pool {
             if now.saturating_duration_since(since) < FRESH && connection.socket.is_quiet() {
                 return Some(connection);
             }
+            connection.socket.farewell();
         }
     }
 
@@ -69,7 +70,7 @@ impl Pool {
                 tracing::debug!(upstream = %self.upstream.host, port = self.upstream.port, %error, "upstream unreachable");
                 UpstreamFault::Unreachable
             })?;
-        Ok(Connection { socket: Socket::new(Stream::Tcp(stream)), buffer: Buffer::default() })
+        Ok(Connection { socket: Socket::new(Stream::Plain(Plain::Tcp(stream))), buffer: Buffer::default() })
     }
 
     async fn try_addresses(&self) -> std::io::Result<TcpStream> {
@@ -121,7 +122,13 @@ impl Pool {
             tokio::time::sleep(FRESH / 3).await;
             let now = clock::monotonic();
             let mut idle = self.idle.borrow_mut();
-            idle.retain(|(since, _)| now.duration_since(*since) < FRESH);
+            idle.retain(|(since, connection)| {
+                let is_fresh = now.duration_since(*since) < FRESH;
+                if !is_fresh {
+                    connection.socket.farewell();
+                }
+                is_fresh
+            });
             if idle.is_empty() {
                 self.sweeping.set(false);
                 return;

@@ -8,16 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 
-/// The kinds of connection there are.
-#[derive(Debug)]
-pub enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A unix socket.
-    Unix(UnixStream),
-}
+pub use super::stream::{Plain, Stream};
 
 /// A connection. Both directions of an exchange hold `&Socket`; they run in one task, so no borrow is ever held across a
 /// wait.
@@ -35,37 +27,34 @@ pub enum WriteFault {
     Io(io::Error),
 }
 
-/// How long a connection may be silent before the kernel asks.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// How long the word that nothing more will be sent may wait for a reader that takes nothing.
+const LAST_WORD: Duration = Duration::from_secs(10);
 
 impl Socket {
     /// Takes a stream over. TCP: small writes leave at once.
     pub fn new(stream: Stream) -> Socket {
-        if let Stream::Tcp(tcp) = &stream {
-            // An option of latency: without it the connection still works.
-            let _ = tcp.set_nodelay(true);
+        if let Stream::Plain(plain) = &stream {
+            plain.no_delay();
         }
         Socket { stream: RefCell::new(stream) }
+    }
+
+    /// Gives the stream back.
+    pub fn into_stream(self) -> Stream {
+        self.stream.into_inner()
     }
 
     /// Has the kernel ask, every minute of silence, whether the other side is still there: one that vanished without a
     /// word (a browser's closed lid under a tunnel that is never cut) must not hold its place for ever.
     pub fn keep_alive(&self) {
-        if let Stream::Tcp(tcp) = &*self.stream.borrow() {
-            let probes =
-                socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4).with_retries(4);
-            // Without it the connection still works.
-            let _ = socket2::SockRef::from(tcp).set_tcp_keepalive(&probes);
+        if let Some(plain) = self.stream.borrow().plain() {
+            plain.keep_alive();
         }
     }
 
     /// Waits until there is something to read, or the end. Holds no buffer meanwhile.
     pub async fn readable(&self) -> io::Result<()> {
-        poll_fn(|cx| match &*self.stream.borrow() {
-            Stream::Tcp(tcp) => tcp.poll_read_ready(cx),
-            Stream::Unix(unix) => unix.poll_read_ready(cx),
-        })
-        .await
+        poll_fn(|cx| self.stream.borrow_mut().poll_readable(cx)).await
     }
 
     /// Reads once into the buffer; 0 is the end. At most `limit` bytes are held.
@@ -96,10 +85,7 @@ impl Socket {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::OutOfMemory, "the buffer's limit is reached")));
         }
         let mut read = ReadBuf::new(room);
-        ready!(match &mut *self.stream.borrow_mut() {
-            Stream::Tcp(tcp) => Pin::new(tcp).poll_read(cx, &mut read),
-            Stream::Unix(unix) => Pin::new(unix).poll_read(cx, &mut read),
-        })?;
+        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut read))?;
         let count = read.filled().len();
         buffer.read(count);
         Poll::Ready(Ok(count))
@@ -111,7 +97,7 @@ impl Socket {
             let written = self.write_some(&[IoSlice::new(bytes)], idle).await?;
             bytes = &bytes[written..];
         }
-        Ok(())
+        self.flush(idle).await
     }
 
     /// Writes all slices, in order, in as few system calls as the socket takes.
@@ -122,7 +108,26 @@ impl Socket {
             let written = self.write_some(left, idle).await?;
             IoSlice::advance_slices(&mut left, written);
         }
-        Ok(())
+        self.flush(idle).await
+    }
+
+    /// Has what was taken leave: where it is encrypted, it may still be here. While some of it goes, nobody is idle.
+    async fn flush(&self, idle: Duration) -> Result<(), WriteFault> {
+        if matches!(*self.stream.borrow(), Stream::Plain(_)) {
+            return Ok(());
+        }
+        let poll_flush = |cx: &mut Context<'_>| Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx);
+        if let Poll::Ready(flushed) = poll_fn(|cx| Poll::Ready(poll_flush(cx))).await {
+            return flushed.map_err(WriteFault::Io);
+        }
+        loop {
+            let before = self.stream.borrow().sent();
+            match tokio::time::timeout(idle, poll_fn(poll_flush)).await {
+                Ok(flushed) => return flushed.map_err(WriteFault::Io),
+                Err(_) if self.stream.borrow().sent() > before => {}
+                Err(_) => return Err(WriteFault::Idle),
+            }
+        }
     }
 
     async fn write_some(&self, slices: &[IoSlice<'_>], idle: Duration) -> Result<usize, WriteFault> {
@@ -143,39 +148,32 @@ impl Socket {
 
     fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         // A single slice is the common case, and a plain write is the cheaper call.
-        match (&mut *self.stream.borrow_mut(), slices) {
-            (Stream::Tcp(tcp), [slice]) => Pin::new(tcp).poll_write(cx, slice),
-            (Stream::Tcp(tcp), _) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            (Stream::Unix(unix), [slice]) => Pin::new(unix).poll_write(cx, slice),
-            (Stream::Unix(unix), _) => Pin::new(unix).poll_write_vectored(cx, slices),
+        let mut stream = self.stream.borrow_mut();
+        match slices {
+            [slice] => Pin::new(&mut *stream).poll_write(cx, slice),
+            _ => Pin::new(&mut *stream).poll_write_vectored(cx, slices),
         }
     }
 
-    /// Is there neither a byte nor an end waiting? Asks the kernel itself: what the runtime knows may be a turn old, and
-    /// inside a task that has used up its budget it says nothing at all.
+    /// Is there neither a byte nor an end waiting?
     pub fn is_quiet(&self) -> bool {
-        let mut byte = [std::mem::MaybeUninit::uninit()];
-        let peeked = match &*self.stream.borrow() {
-            Stream::Tcp(tcp) => socket2::SockRef::from(tcp).peek(&mut byte),
-            Stream::Unix(unix) => socket2::SockRef::from(unix).peek(&mut byte),
-        };
-        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        self.stream.borrow_mut().is_quiet()
     }
 
     /// Says that nothing more will be sent.
     pub async fn shutdown(&self) -> io::Result<()> {
-        poll_fn(|cx| match &mut *self.stream.borrow_mut() {
-            Stream::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Stream::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
-        })
-        .await
+        let shutdown = poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx));
+        // Over TLS it is a message too, and waits behind what was not taken yet.
+        tokio::time::timeout(LAST_WORD, shutdown).await?
+    }
+
+    /// Says, before a close between two messages, that the end is meant; waits for nothing.
+    pub fn farewell(&self) {
+        self.stream.borrow_mut().farewell();
     }
 
     /// Makes the coming close a reset: the other side cannot take what it got for the whole.
     pub fn reset_on_close(&self) {
-        if let Stream::Tcp(tcp) = &*self.stream.borrow() {
-            // If it cannot be set, the connection is gone already.
-            let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
-        }
+        self.stream.borrow().reset_on_close();
     }
 }

@@ -1,0 +1,222 @@
+//! [`Stream`]: the kinds of connection there are, and what each does when it is asked to read, write or end.
+//!
+//! A kind is one arm in each method here; [`super::socket::Socket`] knows none of them. What an arm owes the proxy:
+//!
+//! - `poll_readable` is ready when bytes *of the message* or its end can be taken, and holds no buffer of ours meanwhile;
+//! - an end that the other side did not mean (over TLS: no `close_notify`) is an error, never a clean end of 0 bytes;
+//! - `is_quiet` is about the message too: a TLS 1.3 ticket that waits on an idle connection is no answer;
+//! - after `reset_on_close` the other side can tell that what it got is not the whole.
+
+use super::tls::TlsStream;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// The kinds of connection there are.
+#[derive(Debug)]
+pub enum Stream {
+    /// Bytes as they are.
+    Plain(Plain),
+    /// TLS, its handshake done. Boxed: a plain connection does not hold the room of an encrypted one.
+    Tls(Box<TlsStream>),
+}
+
+/// A connection of the kernel's.
+#[derive(Debug)]
+pub enum Plain {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A unix socket.
+    Unix(UnixStream),
+}
+
+/// How long a connection may be silent before the kernel asks.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+impl Stream {
+    /// The kernel's connection below, if there is one.
+    pub(super) fn plain(&self) -> Option<&Plain> {
+        match self {
+            Stream::Plain(plain) => Some(plain),
+            Stream::Tls(tls) => Some(tls.plain()),
+        }
+    }
+
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Plain(Plain::Tcp(tcp)) => tcp.poll_read_ready(cx),
+            Stream::Plain(Plain::Unix(unix)) => unix.poll_read_ready(cx),
+            Stream::Tls(tls) => tls.poll_readable(cx),
+        }
+    }
+
+    /// Is there neither a byte nor an end waiting? Asks the kernel itself: what the runtime knows may be a turn old, and
+    /// inside a task that has used up its budget it says nothing at all.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        match self {
+            Stream::Plain(plain) => plain.is_quiet(),
+            Stream::Tls(tls) => tls.is_quiet(),
+        }
+    }
+
+    /// Bytes that have left for the kernel, where a write can be taken and still wait here; else 0.
+    pub(super) fn sent(&self) -> u64 {
+        match self {
+            Stream::Plain(_) => 0,
+            Stream::Tls(tls) => tls.sent(),
+        }
+    }
+
+    /// Says, as far as it can be said without waiting, that the end is meant.
+    pub(super) fn farewell(&mut self) {
+        match self {
+            // The close itself says it.
+            Stream::Plain(_) => {}
+            Stream::Tls(tls) => tls.farewell(),
+        }
+    }
+
+    pub(super) fn reset_on_close(&self) {
+        match self {
+            Stream::Plain(plain) => plain.reset_on_close(),
+            // Without `close_notify` the end is no clean one anyway; the reset says so to those who do not look.
+            Stream::Tls(tls) => tls.plain().reset_on_close(),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(plain) => Pin::new(plain).poll_read(cx, into),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(plain) => Pin::new(plain).poll_write(cx, bytes),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(plain) => Pin::new(plain).poll_write_vectored(cx, slices),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(plain) => Pin::new(plain).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(plain) => Pin::new(plain).poll_shutdown(cx),
+            Stream::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
+        }
+    }
+}
+
+impl Plain {
+    /// Small writes leave at once.
+    pub(crate) fn no_delay(&self) {
+        if let Plain::Tcp(tcp) = self {
+            // An option of latency: without it the connection still works.
+            let _ = tcp.set_nodelay(true);
+        }
+    }
+
+    pub(super) fn keep_alive(&self) {
+        if let Plain::Tcp(tcp) = self {
+            let probes =
+                socket2::TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4).with_retries(4);
+            // Without it the connection still works.
+            let _ = socket2::SockRef::from(tcp).set_tcp_keepalive(&probes);
+        }
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        matches!(self.kernel().peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    pub(super) fn reset_on_close(&self) {
+        if let Plain::Tcp(_) = self {
+            // If it cannot be set, the connection is gone already.
+            let _ = self.kernel().set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// The socket itself, past the runtime.
+    pub(super) fn kernel(&self) -> socket2::SockRef<'_> {
+        match self {
+            Plain::Tcp(tcp) => tcp.into(),
+            Plain::Unix(unix) => unix.into(),
+        }
+    }
+}
+
+impl AsyncRead for Plain {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Plain::Tcp(tcp) => Pin::new(tcp).poll_read(cx, into),
+            Plain::Unix(unix) => Pin::new(unix).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Plain {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Plain::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Plain::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Plain::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Plain::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Plain::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Plain::Unix(unix) => Pin::new(unix).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Plain::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Plain::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+        }
+    }
+}
