@@ -1,8 +1,9 @@
 //! [`Readiness`]: may traffic be sent here?
 //!
-//! Ready is who serves (listeners open, not draining) and whose upstreams all answered their last check. A reload that
-//! was refused is no reason: the configuration before it serves on, whole. The answer mentions it, without what was wrong,
-//! which may quote the configuration.
+//! Ready is who serves (listeners open, not draining) and has, for every listener, an upstream that answered its last check:
+//! where there are several, one is enough, and the answer mentions the others. A reload that was refused is no reason: the
+//! configuration before it serves on, whole. The answer mentions it, without what was wrong, which may quote the
+//! configuration.
 
 use crate::upstream::health::{HealthState, UpstreamHealth};
 use serde_json::{Value, json};
@@ -13,13 +14,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 #[derive(Debug)]
 pub struct Readiness {
     stage: AtomicU8,
-    upstreams: Vec<Arc<UpstreamHealth>>,
+    /// By listener.
+    upstreams: Vec<Vec<Arc<UpstreamHealth>>>,
     reload_refused: AtomicBool,
 }
 
 impl Readiness {
-    /// Not ready: starting.
-    pub fn new(upstreams: Vec<Arc<UpstreamHealth>>) -> Readiness {
+    /// Not ready: starting. `upstreams`: those of each listener.
+    pub fn new(upstreams: Vec<Vec<Arc<UpstreamHealth>>>) -> Readiness {
         Readiness { stage: AtomicU8::new(STARTING), upstreams, reload_refused: AtomicBool::new(false) }
     }
 
@@ -47,17 +49,17 @@ impl Readiness {
             DRAINING => reasons.push("draining: the process is about to end".to_owned()),
             _ => {}
         }
-        for upstream in &self.upstreams {
-            match upstream.state() {
-                HealthState::Up => {}
-                HealthState::Unknown => reasons.push(format!("upstream {} is not checked yet", upstream.name())),
-                HealthState::Down => {
-                    let why = upstream.down().map(|down| down.why.clone()).unwrap_or_default();
-                    reasons.push(format!("upstream {} is down: {why}", upstream.name()));
-                }
-            }
-        }
+        reasons.extend(
+            self.upstreams.iter().filter(|of_listener| !is_served(of_listener)).flat_map(|all| troubles(all)),
+        );
         reasons
+    }
+
+    /// What is worth knowing and stands against nothing, for people.
+    fn notes(&self) -> Vec<String> {
+        let refused = self.reload_refused.load(Ordering::Relaxed).then(|| RELOAD_NOTE.to_owned());
+        let out = self.upstreams.iter().filter(|of_listener| is_served(of_listener)).flat_map(|all| troubles(all));
+        refused.into_iter().chain(out).collect()
     }
 
     /// The answer to `/readyz`: whether ready, why not, and what is worth knowing besides.
@@ -66,15 +68,33 @@ impl Readiness {
         let upstreams: Vec<Value> = self
             .upstreams
             .iter()
+            .flatten()
             .map(|upstream| json!({ "upstream": upstream.name(), "state": upstream.state().code() }))
             .collect();
         let ready = reasons.is_empty();
         let mut answer = json!({ "ready": ready, "reasons": reasons, "upstreams": upstreams });
-        if self.reload_refused.load(Ordering::Relaxed) {
-            answer["notes"] = json!([RELOAD_NOTE]);
+        let notes = self.notes();
+        if !notes.is_empty() {
+            answer["notes"] = json!(notes);
         }
         (ready, answer)
     }
+}
+
+/// Has this listener an upstream to go to?
+fn is_served(upstreams: &[Arc<UpstreamHealth>]) -> bool {
+    upstreams.is_empty() || upstreams.iter().any(|upstream| upstream.state() == HealthState::Up)
+}
+
+fn troubles(upstreams: &[Arc<UpstreamHealth>]) -> impl Iterator<Item = String> {
+    upstreams.iter().filter_map(|upstream| match upstream.state() {
+        HealthState::Up => None,
+        HealthState::Unknown => Some(format!("upstream {} is not checked yet", upstream.name())),
+        HealthState::Down => {
+            let why = upstream.down().map(|down| down.why.clone()).unwrap_or_default();
+            Some(format!("upstream {} is down: {why}", upstream.name()))
+        }
+    })
 }
 
 const RELOAD_NOTE: &str = "the last reload was refused and the configuration before it serves on; the log says why";
@@ -95,7 +115,7 @@ mod tests {
 
     #[test]
     fn ready_is_who_serves_and_whose_upstreams_answer() {
-        let readiness = Readiness::new(vec![upstream(HealthState::Up), upstream(HealthState::Up)]);
+        let readiness = Readiness::new(vec![vec![upstream(HealthState::Up)], vec![upstream(HealthState::Up)]]);
         assert!(!readiness.answer().0);
         readiness.serving();
         assert_eq!(readiness.reasons(), [""; 0]);
@@ -113,12 +133,12 @@ mod tests {
     }
 
     #[test]
-    fn one_upstream_that_does_not_answer_is_enough() {
+    fn one_listener_without_an_upstream_that_answers_is_enough() {
         for (state, why) in [
             (HealthState::Down, "is down: the answer is malformed (refused)"),
             (HealthState::Unknown, "is not checked yet"),
         ] {
-            let readiness = Readiness::new(vec![upstream(HealthState::Up), upstream(state)]);
+            let readiness = Readiness::new(vec![vec![upstream(HealthState::Up)], vec![upstream(state)]]);
             readiness.serving();
             let (ready, answer) = readiness.answer();
             assert!(!ready);
@@ -126,6 +146,21 @@ mod tests {
             assert_eq!(answer["reasons"][0], format!("upstream 127.0.0.1:8001 {why}"));
             assert_eq!(answer["upstreams"][1]["state"], state.code());
         }
+    }
+
+    #[test]
+    fn of_several_upstreams_one_that_answers_is_enough_and_the_others_are_told_of() {
+        let several = vec![upstream(HealthState::Down), upstream(HealthState::Up), upstream(HealthState::Unknown)];
+        let readiness = Readiness::new(vec![several.clone()]);
+        readiness.serving();
+        let (ready, answer) = readiness.answer();
+        assert!(ready && answer["notes"][0].as_str().unwrap().contains("is down"), "{answer}");
+        assert!(answer["notes"][1].as_str().unwrap().contains("not checked yet"), "{answer}");
+        assert_eq!(answer["upstreams"].as_array().unwrap().len(), 3);
+        several[1].pretend(HealthState::Down);
+        let (ready, answer) = readiness.answer();
+        assert!(!ready && answer["reasons"].as_array().unwrap().len() == 3, "{answer}");
+        assert_eq!(answer.get("notes"), None);
     }
 
     #[test]

@@ -134,8 +134,10 @@ impl App {
         metrics.watch_audit(audit.queue().clone());
         let replay = Arc::new(ReplayTable::new(REPLAY_CAPACITY));
         metrics.watch_replay(Arc::clone(&replay));
-        metrics.watch_upstreams(healths.clone());
-        let readiness = Arc::new(Readiness::new(healths));
+        metrics.watch_upstreams(healths);
+        let by_listener =
+            upstreams.iter().map(|(_, list)| list.iter().map(|(_, health)| Arc::clone(health)).collect());
+        let readiness = Arc::new(Readiness::new(by_listener.collect()));
         let admin_state = Arc::new(AdminState {
             metrics: Arc::clone(&metrics),
             readiness: Arc::clone(&readiness),

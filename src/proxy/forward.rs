@@ -6,8 +6,10 @@
 //! 2. a fault in the body later aborts the upstream connection: it never sees a clean end;
 //! 3. only an idempotent request whose body (if any) came whole with its head, on a reused connection that died before any
 //!    answer byte, is sent again, once;
-//! 4. an answer that ends early cuts the client's connection: it never sees a clean end either;
-//! 5. a connection goes back to the pool only when both messages are whole and nothing is left over.
+//! 4. a request for which no connection could be opened, so that nothing of it was sent, goes to the next target at once,
+//!    whatever its method, until every target has been tried;
+//! 5. an answer that ends early cuts the client's connection: it never sees a clean end either;
+//! 6. a connection goes back to the pool only when both messages are whole and nothing is left over.
 
 use super::downstream::{After, Client};
 use super::evidence::Evidence;
@@ -15,8 +17,9 @@ use super::inbound;
 use super::relay::{Ended, Relay};
 use super::respond::{self, OwnAnswer};
 use super::rewrite::{self, Known};
+use super::route::Choice;
 use super::tunnel;
-use super::worker::{InFlight, Target, Worker};
+use super::worker::{InFlight, Worker};
 use crate::clock;
 use crate::config::Config;
 use crate::request::framing::Framing;
@@ -37,8 +40,8 @@ pub(super) struct Exchange<'x> {
     pub(super) config: &'x Config,
     pub(super) head: &'x RequestHead,
     pub(super) known: Known<'x>,
-    /// Where it goes.
-    pub(super) target: &'x Target,
+    /// Where it goes; `known.upstream` is the same.
+    pub(super) choice: Choice<'x>,
     /// How long the upstream may take to begin its answer.
     pub(super) first_byte: Duration,
 }
@@ -83,41 +86,68 @@ impl From<Framing> for BodyLength {
 }
 
 /// Forwards a request that was let through, and its answer.
-pub(super) async fn forward(client: &mut Client, exchange: &Exchange<'_>, evidence: &mut Evidence<'_>) -> After {
+pub(super) async fn forward(client: &mut Client, mut exchange: Exchange<'_>, evidence: &mut Evidence<'_>) -> After {
     let Exchange { worker, config, head, .. } = exchange;
     let written_as = if head.framing() == Framing::Chunked { WrittenAs::Chunked } else { WrittenAs::Plain };
     let mut upload = Transfer::new(head.framing().into(), written_as, rewrite::REQUEST_TRAILERS);
     let mut first = Vec::with_capacity(head.size() + 256);
     rewrite::request_head(&mut first, head, &exchange.known);
+    let mut head_size = first.len();
     if !head.expects_continue() {
-        match first_piece(client, exchange, &mut upload, &mut first).await {
+        match first_piece(client, &exchange, &mut upload, &mut first).await {
             Ok(()) => {}
-            Err(end) => return client_ended(client, exchange, evidence, end, false).await,
+            Err(end) => return client_ended(client, &exchange, evidence, end, false).await,
         }
     }
     let ready = evidence.ready();
     // Not before: a body that does not come must not hold a place.
     let Some(in_flight) = worker.enter(config.limits.upstream_requests) else {
-        return fail(client, exchange, evidence, UpstreamFault::Busy).await;
+        return fail(client, &exchange, evidence, UpstreamFault::Busy).await;
     };
     let mut in_flight = Some(in_flight);
-    let pool = &exchange.target.pool;
-    let mut reused = pool.reuse(ready);
+    let mut was_sent = false;
     loop {
-        let (may_retry, connection) = match reused.take() {
+        let target = exchange.choice.target();
+        let reused = if was_sent { None } else { target.pool.reuse(ready) };
+        let (may_retry, connection) = match reused {
             Some(connection) => (is_retriable(head) && upload.is_done(), connection),
-            None => match pool.connect(config.timeouts.connect).await {
+            None => match target.pool.connect(config.timeouts.connect).await {
                 Ok(connection) => (false, connection),
                 Err(fault) => {
-                    exchange.target.health.suspect();
-                    return fail(client, exchange, evidence, fault).await;
+                    target.health.suspect();
+                    exchange = match exchange.elsewhere() {
+                        Ok(exchange) => exchange,
+                        Err(exchange) => return fail(client, &exchange, evidence, fault).await,
+                    };
+                    worker.metrics.upstream_passed_over();
+                    // The head names its target where the request has no Host; what of the body came with it stays.
+                    let body = first.split_off(head_size);
+                    first.clear();
+                    rewrite::request_head(&mut first, head, &exchange.known);
+                    head_size = first.len();
+                    first.extend_from_slice(&body);
+                    continue;
                 }
             },
         };
         let attempt = Attempt { connection, first: &first, may_retry, in_flight: &mut in_flight };
-        match once(client, exchange, evidence, &mut upload, attempt).await {
+        match once(client, &exchange, evidence, &mut upload, attempt).await {
             Some(after) => return after,
             None => worker.metrics.upstream_retried(),
+        }
+        was_sent = true;
+    }
+}
+
+impl Exchange<'_> {
+    /// The same exchange with the next target; `Err`: every target has been tried.
+    fn elsewhere(mut self) -> Result<Self, Self> {
+        match self.choice.next() {
+            Ok(choice) => {
+                self.known.upstream = &choice.target().upstream;
+                Ok(Exchange { choice, ..self })
+            }
+            Err(choice) => Err(Exchange { choice, ..self }),
         }
     }
 }
@@ -173,7 +203,7 @@ async fn once(
         Ok(Ended::Whole { reusable, keep }) => {
             let is_whole = progress.upload_whole.get();
             if reusable && is_whole {
-                exchange.target.pool.give_back(connection, &worker.buffers);
+                exchange.choice.target().pool.give_back(connection, &worker.buffers);
             }
             match (is_whole, keep) {
                 (true, true) => After::Keep,
@@ -197,7 +227,7 @@ async fn once(
         Ok(Ended::Stale) if may_retry => return None,
         Ok(Ended::Stale) => fail(client, exchange, evidence, UpstreamFault::Closed).await,
         Ok(Ended::Fault(fault)) => {
-            exchange.target.health.suspect();
+            exchange.choice.target().health.suspect();
             drop(connection);
             fail(client, exchange, evidence, fault).await
         }

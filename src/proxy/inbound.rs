@@ -28,7 +28,6 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     let snapshot = worker.snapshot();
     let config = &*snapshot.config;
     let inbound = inbound_of(config, place);
-    let target = &worker.routes[client.listener].targets[0];
     let address = ClientAddress::of(client.peer, &inbound.trusted_proxies, rewrite::forwarded_for(head));
     let address_text = match &client.direct {
         (direct, text) if *direct == address => Rc::clone(text),
@@ -82,14 +81,6 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         sent: None,
         answered: None,
     };
-    let known = Known {
-        client: &address_text,
-        scheme: "http",
-        request_id: &request_id,
-        service: judged.service.as_ref(),
-        trusted: client.peer.is_trusted(&inbound.trusted_proxies),
-        upstream: &target.upstream,
-    };
     if judged.outcome == Outcome::Override {
         worker.warn_of_override(&request_id, &address_text, received);
     }
@@ -109,8 +100,17 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     }
     let rule = judged.classification.named_rule().map(|index| config.rules.rule(index));
     let first_byte = rule.and_then(|rule| rule.first_byte).unwrap_or(inbound.first_byte);
-    let exchange = Exchange { worker, config, head, known, target, first_byte };
-    forward::forward(client, &exchange, &mut evidence).await
+    let choice = worker.routes[client.listener].choose();
+    let known = Known {
+        client: &address_text,
+        scheme: "http",
+        request_id: &request_id,
+        service: judged.service.as_ref(),
+        trusted: client.peer.is_trusted(&inbound.trusted_proxies),
+        upstream: &choice.target().upstream,
+    };
+    let exchange = Exchange { worker, config, head, known, choice, first_byte };
+    forward::forward(client, exchange, &mut evidence).await
 }
 
 /// Answers a request whose head could not be read; it is recorded like any refusal.

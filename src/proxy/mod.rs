@@ -16,6 +16,7 @@ mod outbound;
 mod relay;
 mod respond;
 mod rewrite;
+mod route;
 mod tunnel;
 mod worker;
 

@@ -1,13 +1,13 @@
 //! [`Worker`]: one thread, one current-thread runtime, the connections handed to it, its own upstream connections.
 
 use super::listener::{Accepted, AcceptedStream};
+use super::route::Route;
 use super::{Shared, downstream};
 use crate::config::{Side, Upstream};
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::AuditQueue;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::health::UpstreamHealth;
-use crate::upstream::pool::Pool;
 use crate::wire::buffer::BufferPool;
 use crate::wire::socket::{Plain, Socket, Stream};
 use std::cell::Cell;
@@ -41,20 +41,6 @@ pub(super) struct Worker {
     overrides: Cell<(Option<Instant>, u64)>,
 }
 
-/// One listener's way upstream.
-pub(super) struct Route {
-    pub(super) side: Side,
-    /// At least one, in the order of the configuration.
-    pub(super) targets: Vec<Target>,
-}
-
-/// One upstream of a route.
-pub(super) struct Target {
-    pub(super) upstream: Upstream,
-    pub(super) pool: Rc<Pool>,
-    pub(super) health: Arc<UpstreamHealth>,
-}
-
 /// What a worker is made from, on its own thread.
 pub(super) struct WorkerSeed {
     pub(super) index: usize,
@@ -71,16 +57,12 @@ pub(super) struct RouteSeed {
 
 impl WorkerSeed {
     pub(super) fn grow(self) -> Worker {
-        let target =
-            |(upstream, health): (Upstream, _)| Target { pool: Pool::new(upstream.clone()), upstream, health };
-        let route =
-            |seed: RouteSeed| Route { side: seed.side, targets: seed.upstreams.into_iter().map(target).collect() };
         Worker {
             metrics: self.shared.metrics.worker(self.index),
             audit: self.shared.audit.worker(self.index),
             shared: self.shared,
             buffers: BufferPool::default(),
-            routes: self.routes.into_iter().map(route).collect(),
+            routes: self.routes.into_iter().map(|seed| Route::new(seed, self.index)).collect(),
             in_flight: self.in_flight,
             draining: Cell::new(false),
             drain: Notify::new(),

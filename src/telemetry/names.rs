@@ -72,6 +72,11 @@ pub const UPSTREAM_FAULTS: Family =
 pub const UPSTREAM_RETRIES: Family =
     family("countersign_upstream_retries", "Idempotent requests sent again on a new connection");
 /// Without labels.
+pub const UPSTREAM_PASSED_OVER: Family = family(
+    "countersign_upstream_passed_over",
+    "Requests that went on to another upstream of their listener, because no connection could be opened to the one chosen",
+);
+/// Without labels.
 pub const INFORMATIONAL_DROPPED: Family = family(
     "countersign_informational_answers_dropped",
     "1xx answers of the upstream other than 100 and 101, which are not passed on",
@@ -79,6 +84,9 @@ pub const INFORMATIONAL_DROPPED: Family = family(
 /// 1 or 0, by `upstream`.
 pub const UPSTREAM_UP: Family =
     family("countersign_upstream_up", "1: the upstream answers its check; absent until the first check");
+/// A number, by `upstream`.
+pub const UPSTREAM_OUTSTANDING: Family =
+    family("countersign_upstream_outstanding_requests", "Requests at this upstream now, tunnels among them");
 
 /// Seconds.
 pub const REQUEST_DURATION: Family =

@@ -11,14 +11,15 @@
 //! 4. A worker that could not reach an upstream that counts as up asks for a check at once, but not more than one a
 //!    second: what requests find out shortens the wait, and never decides. So strangers' requests cannot make it down.
 //!
-//! The state informs readiness, metrics and operators. Requests are forwarded whatever it says: a single upstream that
-//! is down answers them with its own fault, and recovers without waiting for a check.
+//! The state informs readiness, metrics and operators, and which of several upstreams is chosen
+//! ([`balance`](super::balance)). Requests are forwarded whatever it says: a single upstream that is down answers them with
+//! its own fault, and recovers without waiting for a check.
 
 use crate::clock;
 use crate::config::{Health, Upstream};
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -36,6 +37,8 @@ pub struct UpstreamHealth {
     down: ArcSwapOption<Down>,
     suspected: AtomicBool,
     check_now: Notify,
+    /// Requests that are there now, of all workers.
+    outstanding: AtomicUsize,
 }
 
 /// What is known.
@@ -79,6 +82,7 @@ impl UpstreamHealth {
             down: ArcSwapOption::empty(),
             suspected: AtomicBool::new(false),
             check_now: Notify::new(),
+            outstanding: AtomicUsize::new(0),
         })
     }
 
@@ -110,6 +114,26 @@ impl UpstreamHealth {
         {
             self.check_now.notify_one();
         }
+    }
+
+    /// Has a worker failed to reach it since the last check began?
+    pub fn is_suspected(&self) -> bool {
+        self.suspected.load(Ordering::Relaxed)
+    }
+
+    /// Requests that are there now, tunnels among them.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// One more; its [`Outstanding`](super::balance::Outstanding) takes it back.
+    pub(super) fn entered(&self) {
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub(super) fn left(&self) {
+        self.outstanding.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Checks for ever; runs in the control runtime and is ended by dropping or aborting it. Without `check` it only

@@ -169,19 +169,25 @@ impl Scrape {
         });
         self.counter(names::UPSTREAM_FAULTS, faults.collect());
         self.count(names::UPSTREAM_RETRIES, metrics, |worker| &worker.retries);
+        self.count(names::UPSTREAM_PASSED_OVER, metrics, |worker| &worker.passed_over);
         self.count(names::INFORMATIONAL_DROPPED, metrics, |worker| &worker.informational_dropped);
         let upstreams = metrics.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut up = BTreeMap::new();
+        // Two listeners may have the same upstream: one that fails either check is not up.
+        let (mut up, mut outstanding) = (BTreeMap::new(), BTreeMap::new());
         for upstream in upstreams.iter() {
+            *outstanding.entry(upstream.name()).or_insert(0.0) += upstream.outstanding() as f64;
             let value = match upstream.state() {
                 HealthState::Unknown => continue,
                 HealthState::Up => 1.0,
                 HealthState::Down => 0.0,
             };
-            up.insert(upstream.name().to_owned(), value);
+            up.entry(upstream.name()).and_modify(|known: &mut f64| *known = known.min(value)).or_insert(value);
         }
-        let up = up.into_iter().map(|(name, value)| (vec![("upstream", name)], value));
-        self.families.push((names::UPSTREAM_UP, Samples::Gauge(up.collect())));
+        for (family, by_upstream) in [(names::UPSTREAM_UP, up), (names::UPSTREAM_OUTSTANDING, outstanding)] {
+            let samples =
+                by_upstream.into_iter().map(|(name, value)| (vec![("upstream", name.to_owned())], value)).collect();
+            self.families.push((family, Samples::Gauge(samples)));
+        }
     }
 
     fn connections(&mut self, metrics: &Metrics) {

@@ -12,6 +12,7 @@ use crate::rules::classify::{Class, DefaultAccess, RuleSet};
 use crate::signature::hmac_v1;
 use crate::signature::key::{ServiceId, ServiceKey, ServiceKeys};
 use crate::signature::verify::KeyLookup;
+use crate::upstream::balance::Outstanding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -291,7 +292,9 @@ fn what_is_now_is_shown_as_it_is_now() {
     metrics.reloaded(true, NOW);
     metrics.reloaded(false, NOW + 1);
     let up = UpstreamHealth::new(Upstream::http("127.0.0.1", 8001));
-    metrics.watch_upstreams(vec![up]);
+    let at_upstream = Outstanding::at(&up);
+    metrics.worker(1).upstream_passed_over();
+    metrics.watch_upstreams(vec![Arc::clone(&up), UpstreamHealth::new(Upstream::http("127.0.0.1", 8001))]);
     metrics.worker(1).decided(&service(ENFORCE, Presents::Signature("known")), Some("known"), 1, now);
     metrics.worker(1).decided(&service(LOG, Presents::Nothing), None, 1, now);
     let series = series(&metrics);
@@ -315,9 +318,16 @@ fn what_is_now_is_shown_as_it_is_now() {
         ("countersign_enforcement_draws_total{drawn=\"in\"}", 1.0),
         ("service_auth_active_services", 1.0),
         ("countersign_audit_queue_records", 0.0),
+        ("countersign_upstream_passed_over_total", 1.0),
+        ("countersign_upstream_outstanding_requests{upstream=\"127.0.0.1:8001\"}", 1.0),
     ] {
         assert_eq!(series[name], value, "{name}");
     }
+    drop(at_upstream);
+    assert_eq!(
+        series_at(&metrics, now)["countersign_upstream_outstanding_requests{upstream=\"127.0.0.1:8001\"}"],
+        0.0
+    );
     assert!(!series.keys().any(|name| name.starts_with("countersign_upstream_up")), "not asked yet");
     let later = series_at(&metrics, now + Duration::from_secs(16 * 60));
     assert_eq!(later["service_auth_active_services"], 0.0);

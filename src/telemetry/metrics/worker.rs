@@ -36,6 +36,7 @@ pub struct WorkerMetrics {
     pub(super) own_answers: [Count; names::OWN_STATUSES.len() + 1],
     pub(super) faults: [Count; UpstreamFault::ALL.len()],
     pub(super) retries: Count,
+    pub(super) passed_over: Count,
     pub(super) informational_dropped: Count,
     pub(super) connections: UpDown,
     pub(super) in_flight: UpDown,
@@ -67,6 +68,7 @@ impl WorkerMetrics {
             own_answers: Default::default(),
             faults: Default::default(),
             retries: Count::default(),
+            passed_over: Count::default(),
             informational_dropped: Count::default(),
             connections: UpDown::default(),
             in_flight: UpDown::default(),
@@ -160,6 +162,11 @@ impl WorkerMetrics {
     /// One idempotent request sent again on a new connection.
     pub fn upstream_retried(&self) {
         self.retries.add(1);
+    }
+
+    /// One request that went on to another upstream, because no connection could be opened to the one chosen.
+    pub fn upstream_passed_over(&self) {
+        self.passed_over.add(1);
     }
 
     /// One informational answer other than 100 and 101, dropped.
