@@ -14,7 +14,7 @@ use super::key_file::{KeyFile, KeyFileFault, service_of};
 use super::secret_file::{SecretFileFault, SecretReader};
 use super::write::key_path;
 use crate::config::{Keys, OwnKey, ServiceIdentity};
-use crate::signature::key::{Fingerprint, ServiceId, ServiceKeys, is_generated_form};
+use crate::signature::key::{Fingerprint, ServiceId, is_generated_form};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -173,13 +173,13 @@ pub fn load(keys: &Keys, service: Option<&ServiceIdentity>) -> Result<LoadedKeys
             }
             Some(_) | None => {
                 notes.extend(unusual(&id, KeyPlace::Path(path), &file));
-                table.insert(id, ServiceKeys::single(file.key));
+                table.insert(id, file.into_keys());
             }
         }
     }
     if let (Some(service), Some(own)) = (service, own) {
         notes.extend(unusual(&service.id, own_place(service), &own));
-        table.insert(service.id.clone(), ServiceKeys::single(own.key));
+        table.insert(service.id.clone(), own.into_keys());
     }
     if problems.is_empty() { Ok(LoadedKeys { table: KeyTable::new(table), notes }) } else { Err(problems) }
 }

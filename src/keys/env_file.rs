@@ -48,7 +48,7 @@ pub struct ValueError {
 impl EnvFile {
     /// Reads the text of a file.
     pub fn parse(text: &str) -> EnvFile {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = unmarked(text);
         let lines = text.lines().zip(1..).filter_map(|(line, number)| {
             let (name, value) = assignment(line)?;
             Some(Line { name: name.to_owned(), number, value: word(value) })
@@ -67,6 +67,51 @@ impl EnvFile {
             Some(Line { value: Err(fault), number, .. }) => Err(ValueError { line: *number, fault: *fault }),
         }
     }
+}
+
+/// The text with these names set (`Some`) or taken out (`None`), and every other line and comment as it was.
+///
+/// A line of the name is written anew where the last one stood, with its `export`; earlier ones, which did not count, go: they may
+/// hold secrets that are no longer wanted. A name that is not there yet is added at the end. Lines end as the others do. Values must
+/// mean themselves to a shell, as hex digits and ids do.
+pub fn rewritten(text: &str, changes: &[(&str, Option<&str>)]) -> Zeroizing<String> {
+    let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let added: usize = changes.iter().map(|(name, value)| name.len() + value.map_or(0, str::len) + 12).sum();
+    // The whole room at once: a growing string would leave copies of a secret behind.
+    let mut out = Zeroizing::new(String::with_capacity(text.len() + added + 2));
+    let name_of = |line| assignment(line).map(|(name, _)| name);
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let last = |name: &str| lines.iter().rposition(|line| name_of(unmarked(line)) == Some(name));
+    for (at, line) in lines.iter().enumerate() {
+        let named = name_of(unmarked(line));
+        match changes.iter().find(|(name, _)| named == Some(*name)) {
+            None => out.push_str(line),
+            Some((name, Some(value))) if last(name) == Some(at) => {
+                let indent = unmarked(line).trim_start();
+                let export =
+                    if indent.starts_with("export ") || indent.starts_with("export\t") { "export " } else { "" };
+                out.extend([if line.starts_with(MARK) { "\u{feff}" } else { "" }, export, name, "=", value, end]);
+            }
+            Some(_) if line.starts_with(MARK) => out.push(MARK),
+            Some(_) => {}
+        }
+    }
+    for (name, value) in changes {
+        if let (Some(value), None) = (value, last(name)) {
+            if !out.is_empty() && !out.ends_with('\n') {
+                out.push_str(end);
+            }
+            out.extend([name, "=", value, end]);
+        }
+    }
+    out
+}
+
+/// What editors on Windows put in front of a text.
+const MARK: char = '\u{feff}';
+
+fn unmarked(line: &str) -> &str {
+    line.strip_prefix(MARK).unwrap_or(line)
 }
 
 /// Name and unread value of `NAME=value`, with or without `export`.

@@ -1,9 +1,19 @@
-//! One key file: `SERVICE_KEY=` and perhaps `SERVICE_ID=`, and what can be wrong with it.
+//! One key file: `SERVICE_KEY=`, perhaps `SERVICE_ID=`, during a rotation a second key, and what can be wrong with it.
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `SERVICE_KEY` | what the service signs with |
+//! | `SERVICE_KEY_NEXT`, `SERVICE_KEY_NEXT_SINCE` | what it will sign with, taken already; staged when |
+//! | `SERVICE_KEY_PREVIOUS`, `SERVICE_KEY_PREVIOUS_UNTIL` | what it signed with, still taken; at least until when |
+//! | `SERVICE_KEY_MADE` | when the key was made |
+//!
+//! Times are Unix seconds. A program that knows `SERVICE_KEY` alone reads the right key all through a rotation.
 
 use super::env_file::{EnvFile, ValueError};
 use super::secret_file::{SecretFileFault, SecretReader};
-use crate::signature::key::{KeyTextError, ServiceId, ServiceKey};
+use crate::signature::key::{KeyTextError, ServiceId, ServiceKey, ServiceKeys};
 use std::path::Path;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What a key file says.
@@ -14,6 +24,34 @@ pub struct KeyFile {
     pub text: Zeroizing<String>,
     /// The same, prepared.
     pub key: ServiceKey,
+    /// `SERVICE_KEY_MADE`, in Unix seconds.
+    pub made: Option<u64>,
+    /// `SERVICE_KEY_PREVIOUS`
+    pub previous: Option<SecondKey>,
+    /// `SERVICE_KEY_NEXT`
+    pub next: Option<SecondKey>,
+}
+
+/// The other key of a rotation.
+pub struct SecondKey {
+    /// The secret's text.
+    pub text: Zeroizing<String>,
+    /// The same, prepared.
+    pub key: ServiceKey,
+    /// Of the previous key: until when it is taken at least; of the next one: since when it is staged. In Unix seconds; 0 where
+    /// the file does not say.
+    pub at: u64,
+}
+
+/// Names of the lines of a key file.
+pub(super) mod names {
+    pub(crate) const ID: &str = "SERVICE_ID";
+    pub(crate) const KEY: &str = "SERVICE_KEY";
+    pub(crate) const MADE: &str = "SERVICE_KEY_MADE";
+    pub(crate) const PREVIOUS: &str = "SERVICE_KEY_PREVIOUS";
+    pub(crate) const PREVIOUS_UNTIL: &str = "SERVICE_KEY_PREVIOUS_UNTIL";
+    pub(crate) const NEXT: &str = "SERVICE_KEY_NEXT";
+    pub(crate) const NEXT_SINCE: &str = "SERVICE_KEY_NEXT_SINCE";
 }
 
 /// Why a file gives no key. As text: what was found, what was expected, what to do; never any of the key.
@@ -33,9 +71,17 @@ pub enum KeyFileFault {
     /// No `SERVICE_KEY`.
     #[error("has no line SERVICE_KEY=...; expected 64 lowercase hex digits there")]
     NoKey,
-    /// `SERVICE_KEY` is no key.
-    #[error("SERVICE_KEY: {0}")]
-    NotAKey(#[from] KeyTextError),
+    /// `SERVICE_KEY`, or a second key, is no key.
+    #[error("{name}: {error}")]
+    NotAKey {
+        /// Whose line.
+        name: &'static str,
+        /// Why.
+        error: KeyTextError,
+    },
+    /// A time is none. It is no secret, but whatever was put there by mistake may be: it is not shown.
+    #[error("{0} is not a time; expected Unix seconds")]
+    NotATime(&'static str),
     /// `SERVICE_ID` is no service id. It is no secret, but whatever was put there by mistake may be: it is not shown.
     #[error("SERVICE_ID is not a service id; expected 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit")]
     NotAnId,
@@ -80,12 +126,36 @@ impl KeyFile {
     pub fn parse(text: &str) -> Result<KeyFile, KeyFileFault> {
         let file = EnvFile::parse(text);
         let value = |name| file.value(name).map_err(|error| KeyFileFault::Value { name, error });
-        let id = match value("SERVICE_ID")? {
+        let id = match value(names::ID)? {
             None | Some("") => None,
             Some(id) => Some(ServiceId::parse(id).ok_or(KeyFileFault::NotAnId)?),
         };
-        let text = value("SERVICE_KEY")?.ok_or(KeyFileFault::NoKey)?;
-        Ok(KeyFile { id, ..KeyFile::of_key(text)? })
+        let time = |name| -> Result<Option<u64>, KeyFileFault> {
+            let Some(text) = value(name)?.filter(|text| !text.is_empty()) else { return Ok(None) };
+            text.parse().map(Some).map_err(|_| KeyFileFault::NotATime(name))
+        };
+        let second = |name, at| -> Result<Option<SecondKey>, KeyFileFault> {
+            let Some(text) = value(name)?.filter(|text| !text.is_empty()) else { return Ok(None) };
+            let key = ServiceKey::from_text(text).map_err(|error| KeyFileFault::NotAKey { name, error })?;
+            Ok(Some(SecondKey { text: Zeroizing::new(text.to_owned()), key, at: time(at)?.unwrap_or_default() }))
+        };
+        let text = value(names::KEY)?.ok_or(KeyFileFault::NoKey)?;
+        Ok(KeyFile {
+            id,
+            made: time(names::MADE)?,
+            previous: second(names::PREVIOUS, names::PREVIOUS_UNTIL)?,
+            next: second(names::NEXT, names::NEXT_SINCE)?,
+            ..KeyFile::of_key(text)?
+        })
+    }
+
+    /// The keys that may verify: the current one, and the other one of a rotation. A key that is staged comes before one that is on its
+    /// way out: signers are about to use it.
+    pub fn into_keys(self) -> ServiceKeys {
+        let overlap_until =
+            if self.next.is_some() { None } else { self.previous.as_ref().map(|previous| previous.at) };
+        let previous = self.next.or(self.previous).map(|second| Arc::new(second.key));
+        ServiceKeys { current: Arc::new(self.key), previous, overlap_until }
     }
 
     /// As if a file had held this key and nothing else.
@@ -93,8 +163,9 @@ impl KeyFile {
     /// # Errors
     /// When the text is no key.
     pub fn of_key(text: &str) -> Result<KeyFile, KeyFileFault> {
-        let key = ServiceKey::from_text(text)?;
-        Ok(KeyFile { id: None, text: Zeroizing::new(text.to_owned()), key })
+        let key = ServiceKey::from_text(text).map_err(|error| KeyFileFault::NotAKey { name: names::KEY, error })?;
+        let text = Zeroizing::new(text.to_owned());
+        Ok(KeyFile { id: None, text, key, made: None, previous: None, next: None })
     }
 
     /// Is this the file of the service that it is named for? It is, unless it says otherwise.

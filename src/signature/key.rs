@@ -136,14 +136,16 @@ impl fmt::Debug for ServiceKey {
 pub struct ServiceKeys {
     /// What the service signs with, or soon will.
     pub current: Arc<ServiceKey>,
-    /// What it signed with before, as long as that is still taken.
+    /// The other key of a rotation: what it signed with before, as long as that is still taken, or what it is about to sign with.
     pub previous: Option<Arc<ServiceKey>>,
+    /// While the previous key is still taken: until when it was meant to be, in Unix seconds. It stays beyond that while it is used.
+    pub overlap_until: Option<u64>,
 }
 
 impl ServiceKeys {
     /// One key, no rotation under way.
     pub fn single(key: ServiceKey) -> ServiceKeys {
-        ServiceKeys { current: Arc::new(key), previous: None }
+        ServiceKeys { current: Arc::new(key), previous: None, overlap_until: None }
     }
 
     /// Both, the current one first.

@@ -33,8 +33,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn new(id: ServiceId, file: KeyFile) -> Known {
-        Known { id, text: file.text, keys: ServiceKeys::single(file.key) }
+    pub(super) fn new(id: ServiceId, mut file: KeyFile) -> Known {
+        Known { id, text: std::mem::take(&mut file.text), keys: file.into_keys() }
     }
 }
 

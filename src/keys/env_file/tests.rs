@@ -91,3 +91,38 @@ proptest! {
         prop_assert_eq!(value(&format!("K='{text}'")), Ok(Some(text)));
     }
 }
+
+#[test]
+fn a_rewrite_changes_what_it_names_and_nothing_else() {
+    for (text, changes, expected) in [
+        ("# a\nK=old\nL=1\n", &[("K", Some("new"))][..], "# a\nK=new\nL=1\n"),
+        ("K=old", &[("K", Some("new"))], "K=new\n"),
+        ("", &[("K", Some("new"))], "K=new\n"),
+        ("L=1", &[("K", Some("new"))], "L=1\nK=new\n"),
+        ("L=1\r\n# x\r\n", &[("K", Some("new"))], "L=1\r\n# x\r\nK=new\r\n"),
+        ("K=first\nL=1\n  export K='second' # now\n", &[("K", Some("new"))], "L=1\nexport K=new\n"),
+        ("K=first\nL=1\nK=second\n", &[("K", None)], "L=1\n"),
+        ("\u{feff}K=old\nL=1\n", &[("K", Some("new"))], "\u{feff}K=new\nL=1\n"),
+        ("\u{feff}K=old\nL=1\n", &[("K", None)], "\u{feff}L=1\n"),
+        ("KK=1\n#K=2\nK =3\n", &[("K", Some("new")), ("M", None)], "KK=1\n#K=2\nK =3\nK=new\n"),
+        ("A=1\nB=2\n", &[("B", Some("3")), ("A", None), ("C", Some("4"))], "B=3\nC=4\n"),
+    ] {
+        assert_eq!(*rewritten(text, changes), expected, "{text:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_written_is_read_and_the_rest_stays(text in "([A-Z]{0,2}[ =#'\"\\r\\n]{1,3}[a-z]{0,4}){0,8}", value in "[0-9a-f]{1,8}") {
+        let out = rewritten(&text, &[("KEY", Some(&value)), ("GONE", None)]);
+        let (before, after) = (EnvFile::parse(&text), EnvFile::parse(&out));
+        prop_assert_eq!(after.value("KEY").unwrap(), Some(&*value));
+        prop_assert_eq!(after.value("GONE").unwrap(), None);
+        for name in ["A", "AB", "Z"] {
+            prop_assert_eq!(after.value(name).ok(), before.value(name).ok());
+        }
+        let again = rewritten(&out, &[("KEY", None)]);
+        let again = EnvFile::parse(&again);
+        prop_assert_eq!(again.value("KEY").unwrap(), None);
+    }
+}

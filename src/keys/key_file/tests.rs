@@ -91,3 +91,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_second_key_of_a_rotation_may_verify_too_and_the_current_one_stays_the_first() {
+    let other = "b".repeat(64);
+    let print = |text: &str| ServiceKey::from_text(text).unwrap().fingerprint();
+    let staged =
+        format!("SERVICE_KEY={KEY}\nSERVICE_KEY_NEXT={other}\nSERVICE_KEY_NEXT_SINCE=5\nSERVICE_KEY_MADE=3\n");
+    let file = KeyFile::parse(&staged).unwrap();
+    assert_eq!((file.made, file.next.as_ref().map(|next| next.at)), (Some(3), Some(5)));
+    let keys = file.into_keys();
+    assert_eq!(keys.iter().map(|key| key.fingerprint()).collect::<Vec<_>>(), [print(KEY), print(&other)]);
+    assert_eq!(keys.overlap_until, None, "nothing is on its way out");
+    let overlapping = format!("SERVICE_KEY={KEY}\nSERVICE_KEY_PREVIOUS={other}\nSERVICE_KEY_PREVIOUS_UNTIL=9\n");
+    let keys = KeyFile::parse(&overlapping).unwrap().into_keys();
+    assert_eq!(keys.iter().map(|key| key.fingerprint()).collect::<Vec<_>>(), [print(KEY), print(&other)]);
+    assert_eq!(keys.overlap_until, Some(9));
+    let neither = format!("SERVICE_KEY={KEY}\nSERVICE_KEY_PREVIOUS=\nSERVICE_KEY_NEXT=''\nSERVICE_KEY_MADE=\n");
+    assert_eq!(KeyFile::parse(&neither).unwrap().into_keys().iter().count(), 1);
+}
+
+#[test]
+fn a_second_key_or_a_time_that_is_none_refuses_the_file_and_is_not_shown() {
+    for (line, expected) in [
+        ("SERVICE_KEY_NEXT=aaaaaaaaa", "SERVICE_KEY_NEXT: the key has 9 characters"),
+        ("SERVICE_KEY_PREVIOUS='aaaaaaaaa", "SERVICE_KEY_PREVIOUS: line 2: a quote is not closed"),
+        ("SERVICE_KEY_MADE=aaaaaaaaa", "SERVICE_KEY_MADE is not a time; expected Unix seconds"),
+        ("SERVICE_KEY_MADE=-1", "SERVICE_KEY_MADE is not a time"),
+    ] {
+        let Err(fault) = KeyFile::parse(&format!("SERVICE_KEY={KEY}\n{line}\n")) else { panic!("taken: {line}") };
+        assert!(fault.to_string().contains(expected), "{fault}");
+        assert!(!fault.to_string().contains("aaaaaaaa"), "{fault}");
+    }
+}

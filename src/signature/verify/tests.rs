@@ -27,7 +27,7 @@ fn lookup<'k>(keys: &'k [(ServiceId, ServiceKeys)]) -> impl Fn(&str) -> KeyLooku
 }
 
 fn keys() -> [(ServiceId, ServiceKeys); 2] {
-    let rotating = ServiceKeys { current: key("a").into(), previous: Some(key("o").into()) };
+    let rotating = ServiceKeys { previous: Some(key("o").into()), ..ServiceKeys::single(key("a")) };
     [(id("npu-worker"), ServiceKeys::single(key("a"))), (id("rotating"), rotating)]
 }
 
