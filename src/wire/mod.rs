@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod buffer;
+pub mod pipe;
 pub mod socket;
 pub mod stream;
 pub mod tls;
