@@ -76,7 +76,7 @@ impl Channel {
 
 impl PipeEnd {
     /// Is there something to read, or the end? Gives the buffer's memory back while there is not.
-    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut channel = self.incoming.borrow_mut();
         if channel.has_something() {
             return Poll::Ready(Ok(()));
@@ -244,11 +244,11 @@ mod tests {
     async fn an_end_that_waits_is_woken_by_bytes_and_by_the_end() {
         let (one, other) = pipe(10);
         let mut waiting = a_waiter();
-        assert!(other.is_quiet() && is_pending(other.poll_read_ready(&mut waiting.context())));
+        assert!(other.is_quiet() && is_pending(other.poll_readable(&mut waiting.context())));
         write(&one, b"x").await.unwrap();
         assert!(waiting.woken() && !other.is_quiet());
         read(&other, 1).await.unwrap();
-        assert!(is_pending(other.poll_read_ready(&mut waiting.context())));
+        assert!(is_pending(other.poll_readable(&mut waiting.context())));
         drop(one);
         assert!(waiting.woken());
     }

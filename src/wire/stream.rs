@@ -7,6 +7,7 @@
 //! - `is_quiet` is about the message too: a TLS 1.3 ticket that waits on an idle connection is no answer;
 //! - after `reset_on_close` the other side can tell that what it got is not the whole.
 
+use super::pipe::PipeEnd;
 use super::tls::TlsStream;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,6 +23,8 @@ pub enum Stream {
     Plain(Plain),
     /// TLS, its handshake done. Boxed: a plain connection does not hold the room of an encrypted one.
     Tls(Box<TlsStream>),
+    /// One stream of a connection that carries many; the code that multiplexes has the other end.
+    Pipe(PipeEnd),
 }
 
 /// A connection of the kernel's.
@@ -42,6 +45,7 @@ impl Stream {
         match self {
             Stream::Plain(plain) => Some(plain),
             Stream::Tls(tls) => Some(tls.plain()),
+            Stream::Pipe(_) => None,
         }
     }
 
@@ -50,6 +54,7 @@ impl Stream {
             Stream::Plain(Plain::Tcp(tcp)) => tcp.poll_read_ready(cx),
             Stream::Plain(Plain::Unix(unix)) => unix.poll_read_ready(cx),
             Stream::Tls(tls) => tls.poll_readable(cx),
+            Stream::Pipe(pipe) => pipe.poll_readable(cx),
         }
     }
 
@@ -59,13 +64,14 @@ impl Stream {
         match self {
             Stream::Plain(plain) => plain.is_quiet(),
             Stream::Tls(tls) => tls.is_quiet(),
+            Stream::Pipe(pipe) => pipe.is_quiet(),
         }
     }
 
     /// Bytes that have left for the kernel, where a write can be taken and still wait here; else 0.
     pub(super) fn sent(&self) -> u64 {
         match self {
-            Stream::Plain(_) => 0,
+            Stream::Plain(_) | Stream::Pipe(_) => 0,
             Stream::Tls(tls) => tls.sent(),
         }
     }
@@ -74,7 +80,7 @@ impl Stream {
     pub(super) fn farewell(&mut self) {
         match self {
             // The close itself says it.
-            Stream::Plain(_) => {}
+            Stream::Plain(_) | Stream::Pipe(_) => {}
             Stream::Tls(tls) => tls.farewell(),
         }
     }
@@ -84,6 +90,7 @@ impl Stream {
             Stream::Plain(plain) => plain.reset_on_close(),
             // Without `close_notify` the end is no clean one anyway; the reset says so to those who do not look.
             Stream::Tls(tls) => tls.plain().reset_on_close(),
+            Stream::Pipe(pipe) => pipe.abort(),
         }
     }
 }
@@ -93,6 +100,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Plain(plain) => Pin::new(plain).poll_read(cx, into),
             Stream::Tls(tls) => Pin::new(&mut **tls).poll_read(cx, into),
+            Stream::Pipe(pipe) => pipe.poll_read(cx, into),
         }
     }
 }
@@ -102,6 +110,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(plain) => Pin::new(plain).poll_write(cx, bytes),
             Stream::Tls(tls) => Pin::new(&mut **tls).poll_write(cx, bytes),
+            Stream::Pipe(pipe) => pipe.poll_write(cx, &[IoSlice::new(bytes)]),
         }
     }
 
@@ -113,6 +122,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(plain) => Pin::new(plain).poll_write_vectored(cx, slices),
             Stream::Tls(tls) => Pin::new(&mut **tls).poll_write_vectored(cx, slices),
+            Stream::Pipe(pipe) => pipe.poll_write(cx, slices),
         }
     }
 
@@ -124,6 +134,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(plain) => Pin::new(plain).poll_flush(cx),
             Stream::Tls(tls) => Pin::new(&mut **tls).poll_flush(cx),
+            Stream::Pipe(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -131,6 +142,10 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(plain) => Pin::new(plain).poll_shutdown(cx),
             Stream::Tls(tls) => Pin::new(&mut **tls).poll_shutdown(cx),
+            Stream::Pipe(pipe) => {
+                pipe.shutdown();
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
