@@ -10,6 +10,7 @@ use std::collections::HashMap;
 pub mod dir;
 pub mod env_file;
 pub mod key_file;
+pub mod redis;
 pub mod secret_file;
 pub mod write;
 

@@ -1,0 +1,217 @@
+//! Which keys are there, until when, and what goes with them?
+//!
+//! A listing finds names with `SCAN`, on every master, and then asks for each key by itself. The names that the caller knows
+//! already are asked for too, found or not: a scan may miss an entry that moves between two nodes of a cluster, and a key
+//! that is taken for deleted stops a service.
+//!
+//! One entry that is none of ours (another type, 10 MB, no text) is told by itself; the others are listed.
+
+use super::{Entry, EntryFault, LARGEST_VALUE, RedisStore, StoreError, names};
+use crate::signature::key::{ServiceId, ServiceKey};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use redis::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Nobody has more services; who has more entries has named another database.
+const MOST_NAMES: usize = 10_000;
+
+/// Questions under way at once.
+const AT_ONCE: usize = 64;
+
+/// Every key, at one moment of Redis's own clock.
+#[derive(Debug)]
+pub struct Listing {
+    /// Redis's clock when it was asked, in milliseconds since the Unix epoch: what times to live count by.
+    pub redis_millis: u64,
+    /// What each id holds; ids that hold nothing are not here.
+    pub keys: BTreeMap<ServiceId, Result<Stored, EntryFault>>,
+    /// Ids without a key whose companion says that theirs was revoked.
+    pub revoked: BTreeSet<ServiceId>,
+}
+
+/// One key as Redis has it.
+pub struct Stored {
+    /// Its text.
+    pub text: Zeroizing<String>,
+    /// How long it still lives; `None`: until it is deleted.
+    pub ttl: Option<Duration>,
+    /// What goes with it.
+    pub companion: Companion,
+}
+
+/// Shows the fingerprint of the key, never its text.
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fingerprint = ServiceKey::from_text(&self.text).map(|key| key.fingerprint());
+        f.debug_struct("Stored")
+            .field("key", &fingerprint)
+            .field("ttl", &self.ttl)
+            .field("companion", &self.companion)
+            .finish()
+    }
+}
+
+/// What is known of a key beside the key: `{service:key:ID}:countersign`.
+#[derive(Debug, Default)]
+pub struct Companion {
+    /// The key before the last rotation, and until when it is still taken (`previous`, `previous_until`).
+    pub previous: Option<SecondKey>,
+    /// The key of the rotation under way, and since when verifiers may load it (`next`, `next_since`).
+    pub next: Option<SecondKey>,
+    /// When the current key was made (`made`), in Unix seconds.
+    pub made: Option<u64>,
+    /// When the key was revoked (`revoked`), in Unix seconds: it is gone because somebody wanted it to be.
+    pub revoked: Option<u64>,
+}
+
+/// A key beside the current one, with the Unix seconds that belong to it.
+pub struct SecondKey {
+    /// Its text.
+    pub text: Zeroizing<String>,
+    /// `previous_until` or `next_since`.
+    pub at: u64,
+}
+
+/// Shows the fingerprint of the key, never its text.
+impl std::fmt::Debug for SecondKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fingerprint = ServiceKey::from_text(&self.text).map(|key| key.fingerprint());
+        f.debug_struct("SecondKey").field("key", &fingerprint).field("at", &self.at).finish()
+    }
+}
+
+/// The fields of a companion, in the order they are asked for.
+pub(super) const FIELDS: [&str; 6] = ["previous", "previous_until", "next", "next_since", "made", "revoked"];
+
+impl RedisStore {
+    /// Every key, and every id of `known` that has none any more but was revoked.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked; never because of one bad entry.
+    pub async fn list(&self, known: impl IntoIterator<Item = &ServiceId>) -> Result<Listing, StoreError> {
+        let (seconds, micros): (u64, u64) = self.query("TIME", &redis::cmd("TIME")).await?;
+        let found = self.on_link(async |link| link.scan(&format!("{}*", names::KEYS), MOST_NAMES).await).await?;
+        let ids: BTreeSet<ServiceId> =
+            found.iter().filter_map(|name| names::service_of(name)).chain(known.into_iter().cloned()).collect();
+        let read = stream::iter(ids)
+            .map(async |id| match self.read(&id).await {
+                Ok(found) => Ok((id, Ok(found))),
+                Err(StoreError::Entry { fault, .. }) => Ok((id, Err(fault))),
+                Err(error) => Err(error),
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<_>>();
+        let (mut keys, mut revoked) = (BTreeMap::new(), BTreeSet::new());
+        for (id, found) in read.await? {
+            match found {
+                Ok((Some(stored), _)) => {
+                    keys.insert(id, Ok(stored));
+                }
+                Ok((None, companion)) => {
+                    if companion.revoked.is_some() {
+                        revoked.insert(id);
+                    }
+                }
+                Err(fault) => {
+                    keys.insert(id, Err(fault));
+                }
+            }
+        }
+        Ok(Listing { redis_millis: seconds * 1000 + micros / 1000, keys, revoked })
+    }
+
+    /// The key of one service.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked, or what it has is no key.
+    pub async fn fetch(&self, id: &ServiceId) -> Result<Option<Stored>, StoreError> {
+        Ok(self.read(id).await?.0)
+    }
+
+    /// What goes with the key of one service, also where there is no key.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked, or what it has is none of ours.
+    pub async fn companion(&self, id: &ServiceId) -> Result<Companion, StoreError> {
+        let entry = Entry::Companion(id.clone());
+        let mut command = redis::cmd("HMGET");
+        command.arg(entry.to_string()).arg(&FIELDS);
+        let answer: Result<Vec<Option<Value>>, _> = self.query("HMGET", &command).await;
+        let values = answer.map_err(|error| wrong_type(error, &entry))?;
+        companion(values).map_err(|fault| StoreError::Entry { entry, fault })
+    }
+
+    async fn read(&self, id: &ServiceId) -> Result<(Option<Stored>, Companion), StoreError> {
+        let entry = Entry::Key(id.clone());
+        let name = entry.to_string();
+        let (mut life, mut value) = (redis::cmd("PTTL"), redis::cmd("GETRANGE"));
+        life.arg(&name);
+        value.arg(&name).arg(0).arg(LARGEST_VALUE);
+        let value = async {
+            let value: Value = self.query("GETRANGE", &value).await.map_err(|error| wrong_type(error, &entry))?;
+            Ok(value)
+        };
+        let (life, value, companion) = tokio::try_join!(self.query::<i64>("PTTL", &life), value, self.companion(id))?;
+        let ttl = match life {
+            NO_ENTRY => return Ok((None, companion)),
+            millis => u64::try_from(millis).ok().map(Duration::from_millis),
+        };
+        let text = text(value).map_err(|fault| StoreError::Entry { entry: entry.clone(), fault })?;
+        let check = ServiceKey::from_text(&text);
+        check.map_err(|error| StoreError::Entry { entry, fault: EntryFault::NotAKey(error) })?;
+        Ok((Some(Stored { text, ttl, companion }), Companion::default()))
+    }
+}
+
+/// What `PTTL` says of an entry that is not there; -1: it has no time to live.
+const NO_ENTRY: i64 = -2;
+
+/// The text of a value, with surrounding white space cut: the fleet's scripts write some with a line end.
+pub(super) fn text(value: Value) -> Result<Zeroizing<String>, EntryFault> {
+    let bytes = match value {
+        Value::BulkString(bytes) => Zeroizing::new(bytes),
+        Value::SimpleString(text) => Zeroizing::new(text.into_bytes()),
+        _ => return Err(EntryFault::WrongType),
+    };
+    if bytes.len() > LARGEST_VALUE {
+        return Err(EntryFault::TooLarge);
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| EntryFault::NotText)?;
+    Ok(Zeroizing::new(text.trim_ascii().to_owned()))
+}
+
+fn companion(values: Vec<Option<Value>>) -> Result<Companion, EntryFault> {
+    let mut values = values.into_iter().map(|value| value.filter(|value| *value != Value::Nil).map(text).transpose());
+    let mut next = || values.next().unwrap_or(Ok(None));
+    let [previous, until, upcoming, since, made, revoked] = [next()?, next()?, next()?, next()?, next()?, next()?];
+    let number = |text: Option<Zeroizing<String>>, field| {
+        text.map(|text| text.parse::<u64>().map_err(|_| EntryFault::NotANumber(field))).transpose()
+    };
+    let second = |key: Option<Zeroizing<String>>, at: Option<u64>, field| match (key, at) {
+        (Some(text), Some(at)) => {
+            ServiceKey::from_text(&text).map_err(EntryFault::NotAKey)?;
+            Ok(Some(SecondKey { text, at }))
+        }
+        // Without its time nobody knows whether it still counts.
+        (Some(_), None) => Err(EntryFault::NotANumber(field)),
+        (None, _) => Ok(None),
+    };
+    Ok(Companion {
+        previous: second(previous, number(until, "previous_until")?, "previous_until")?,
+        next: second(upcoming, number(since, "next_since")?, "next_since")?,
+        made: number(made, "made")?,
+        revoked: number(revoked, "revoked")?,
+    })
+}
+
+/// An entry of another type is that entry's fault, not the server's.
+pub(super) fn wrong_type(error: StoreError, entry: &Entry) -> StoreError {
+    match error {
+        StoreError::Refused { code, .. } if code == "WRONGTYPE" => {
+            StoreError::Entry { entry: entry.clone(), fault: EntryFault::WrongType }
+        }
+        error => error,
+    }
+}

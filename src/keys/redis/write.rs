@@ -1,0 +1,178 @@
+//! How does a key change, in one step; who may change it now?
+//!
+//! A key and what goes with it share a cluster slot and change in one transaction: no reader ever sees a new key beside the
+//! companion of the old one. Whoever changes one holds its lease, so that of the timers on all VMs one does the work.
+
+use super::read::Companion;
+use super::{Entry, RedisStore, StoreError, names};
+use crate::clock;
+use crate::signature::key::ServiceId;
+use data_encoding::HEXLOWER;
+use redis::Pipeline;
+use std::time::Duration;
+
+impl RedisStore {
+    /// Writes a key, for how long it lives (`None`: until it is deleted), and all that goes with it, in one step. What the
+    /// companion held before is gone.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked, or takes no writes.
+    pub async fn put(
+        &self,
+        id: &ServiceId,
+        key: &str,
+        ttl: Option<Duration>,
+        companion: &Companion,
+    ) -> Result<(), StoreError> {
+        let mut steps = redis::pipe();
+        steps.atomic();
+        let set = steps.cmd("SET").arg(Entry::Key(id.clone()).to_string()).arg(key);
+        if let Some(ttl) = ttl {
+            set.arg("PX").arg(millis(ttl));
+        }
+        set.ignore();
+        write_companion(&mut steps, id, companion, ttl);
+        self.transaction("SET", &steps).await
+    }
+
+    /// Writes all that goes with a key and leaves the key as it is: its text, and how long it lives.
+    ///
+    /// # Errors
+    /// As [`RedisStore::put`].
+    pub async fn put_companion(
+        &self,
+        id: &ServiceId,
+        companion: &Companion,
+        ttl: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        let mut steps = redis::pipe();
+        steps.atomic();
+        write_companion(&mut steps, id, companion, ttl);
+        self.transaction("HSET", &steps).await
+    }
+
+    /// Gives a key another time to live. `false`: there is no such key.
+    ///
+    /// # Errors
+    /// As [`RedisStore::put`].
+    pub async fn expire(&self, id: &ServiceId, ttl: Duration) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("PEXPIRE");
+        command.arg(Entry::Key(id.clone()).to_string()).arg(millis(ttl));
+        self.query("PEXPIRE", &command).await
+    }
+
+    /// Takes a key away for good, with all that goes with it, and leaves word that it was revoked for `remember`: so a
+    /// verifier that serves it on because it lapsed drops it too. `false`: there was none.
+    ///
+    /// # Errors
+    /// As [`RedisStore::put`].
+    pub async fn revoke(&self, id: &ServiceId, unix_seconds: u64, remember: Duration) -> Result<bool, StoreError> {
+        let mut steps = redis::pipe();
+        steps.atomic();
+        steps.cmd("DEL").arg(Entry::Key(id.clone()).to_string());
+        for entry in [Entry::Seen(id.clone()), Entry::Used(id.clone())] {
+            steps.cmd("DEL").arg(entry.to_string()).ignore();
+        }
+        let companion = Companion { revoked: Some(unix_seconds), ..Companion::default() };
+        write_companion(&mut steps, id, &companion, Some(remember));
+        let (removed,): (u64,) = self.transaction("DEL", &steps).await?;
+        Ok(removed > 0)
+    }
+
+    /// Tells every verifier that listens to look at this key now. How many listened is not known in a cluster.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked.
+    pub async fn publish(&self, id: &ServiceId) -> Result<(), StoreError> {
+        let mut command = redis::cmd("PUBLISH");
+        command.arg(names::CHANNEL).arg(id.as_str());
+        self.query::<u64>("PUBLISH", &command).await.map(drop)
+    }
+
+    /// The right to change this key, for at most `ttl`. `None`: somebody else has it.
+    ///
+    /// # Errors
+    /// As [`RedisStore::put`].
+    pub async fn lease(&self, id: &ServiceId, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        let random = clock::random_bytes::<16>()
+            .map_err(|error| StoreError::Settings(format!("the system has no random bytes for a lease: {error}")))?;
+        let token = HEXLOWER.encode(&random);
+        let mut command = redis::cmd("SET");
+        command.arg(Entry::Lease(id.clone()).to_string()).arg(&token).arg("NX").arg("PX").arg(millis(ttl));
+        let taken: Option<String> = self.query("SET", &command).await?;
+        // A first try may have got through although its answer was lost: then it is our own token that stands there.
+        if taken.is_none() {
+            let mut holder = redis::cmd("GET");
+            holder.arg(Entry::Lease(id.clone()).to_string());
+            if self.query::<Option<String>>("GET", &holder).await?.as_deref() != Some(&token) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Lease { id: id.clone(), token }))
+    }
+
+    /// Holds a lease for `ttl` more from now. `false`: it was lost.
+    ///
+    /// # Errors
+    /// As [`RedisStore::put`].
+    pub async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<bool, StoreError> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(RENEW).arg(1).arg(Entry::Lease(lease.id.clone()).to_string()).arg(&lease.token).arg(millis(ttl));
+        self.query("EVAL", &command).await
+    }
+
+    /// Gives a lease back, unless somebody else has it by now.
+    ///
+    /// # Errors
+    /// As [`RedisStore::put`].
+    pub async fn release(&self, lease: Lease) -> Result<(), StoreError> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(RELEASE).arg(1).arg(Entry::Lease(lease.id).to_string()).arg(&lease.token);
+        self.query::<u64>("EVAL", &command).await.map(drop)
+    }
+}
+
+/// The right to change one key. It ends by itself.
+#[derive(Debug)]
+pub struct Lease {
+    id: ServiceId,
+    token: String,
+}
+
+const RELEASE: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end";
+const RENEW: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) else return 0 end";
+
+/// The companion as it stands here and nothing else; it does not outlive the key.
+fn write_companion(steps: &mut Pipeline, id: &ServiceId, companion: &Companion, ttl: Option<Duration>) {
+    let name = Entry::Companion(id.clone()).to_string();
+    steps.cmd("DEL").arg(&name).ignore();
+    let mut fields: Vec<(&str, String)> = Vec::new();
+    let number = |name, value: Option<u64>| value.map(|value| (name, value.to_string()));
+    fields.extend(number("made", companion.made));
+    fields.extend(number("revoked", companion.revoked));
+    fields.extend(companion.previous.as_ref().map(|key| ("previous_until", key.at.to_string())));
+    fields.extend(companion.next.as_ref().map(|key| ("next_since", key.at.to_string())));
+    let keys = [("previous", &companion.previous), ("next", &companion.next)];
+    let keys: Vec<_> = keys.into_iter().filter_map(|(name, key)| Some((name, key.as_ref()?))).collect();
+    if fields.is_empty() && keys.is_empty() {
+        return;
+    }
+    let set = steps.cmd("HSET").arg(&name);
+    for (name, value) in &fields {
+        set.arg(*name).arg(value);
+    }
+    for (name, key) in keys {
+        set.arg(name).arg(key.text.as_str());
+    }
+    set.ignore();
+    if let Some(ttl) = ttl {
+        steps.cmd("PEXPIRE").arg(&name).arg(millis(ttl)).ignore();
+    }
+}
+
+/// At least one: Redis refuses a life of none.
+fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64)
+}
