@@ -9,7 +9,7 @@ use super::output::{Answer, CliError, Output};
 use crate::config::check::{self, Loaded, Overrides};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::env::Environment;
-use crate::config::{AuditSink, Config, Listen};
+use crate::config::{AuditSink, Config, Listen, Upstreams};
 use crate::keys::KeyTable;
 use crate::policy::enforcement::Mode;
 use crate::rules::classify::{Access, DefaultAccess};
@@ -108,7 +108,7 @@ fn summary(loaded: &Loaded, environment: &Environment) -> String {
         },
     );
     for inbound in &config.inbound {
-        line("inbound", format!("{} -> http://{}", listen(&inbound.listen), inbound.upstreams.first()));
+        line("inbound", format!("{} -> {}", listen(&inbound.listen), urls(&inbound.upstreams).join(", ")));
     }
     let ((service, guarded), (exempt, free)) =
         (rule_counts(config, Access::Service), rule_counts(config, Access::Exempt));
@@ -152,7 +152,7 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
     let inbound: Vec<_> = config
         .inbound
         .iter()
-        .map(|inbound| json!({ "listen": listen(&inbound.listen), "upstream": format!("http://{}", inbound.upstreams.first()) }))
+        .map(|inbound| json!({ "listen": listen(&inbound.listen), "upstreams": urls(&inbound.upstreams) }))
         .collect();
     json!({
         "ok": true,
@@ -174,6 +174,11 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
         "variables": environment.said(),
         "warnings": loaded.warnings.to_json(),
     })
+}
+
+/// Every upstream, as it may be written.
+fn urls(upstreams: &Upstreams) -> Vec<String> {
+    upstreams.all().iter().map(|upstream| format!("{}://{upstream}", upstream.scheme())).collect()
 }
 
 fn listen(listen: &Listen) -> String {

@@ -140,7 +140,7 @@ fn a_good_configuration_is_summed_up() {
     let json = directory.check(&["--json"], &[]).json();
     assert_eq!((&json["ok"], &json["mode"], &json["percentage"]), (&true.into(), &"enforce".into(), &25.into()));
     assert_eq!(json["rules"]["exempt"]["paths"], 2);
-    assert_eq!(json["inbound"][0]["upstream"], "http://127.0.0.1:18001");
+    assert_eq!(json["inbound"][0]["upstreams"][0], "http://127.0.0.1:18001");
     assert!(json["warnings"].is_array());
 }
 
