@@ -1,4 +1,5 @@
-//! What do we do about it? The decision table of the contract, enforcement, the override, the failure limit.
+//! What do we do about it? The decision table of the contract, enforcement, the override, the failure limit; and the
+//! signing direction's own, smaller table.
 //!
 //! | file | the question it answers |
 //! |---|---|
@@ -8,10 +9,12 @@
 //! | [`override_token`] | Is this the operators' emergency token? |
 //! | [`failure_limit`] | Has this address been refused too often? |
 //! | [`replay`] | Has this very signature been seen before? |
+//! | [`outbound`] | May a request of this machine leave signed, and where to? |
 
 pub mod decide;
 pub mod decision;
 pub mod enforcement;
 pub mod failure_limit;
+pub mod outbound;
 pub mod override_token;
 pub mod replay;

@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::clock;
 use crate::config::{Config, Side};
 use crate::request::client::{ClientAddress, Peer};
-use crate::request::head::{self, HeadFault, HeadLimits, RequestHead};
+use crate::request::head::{self, HeadFault, HeadLimits, RequestHead, TargetForms};
 use crate::wire::buffer::Buffer;
 use crate::wire::socket::Socket;
 use std::rc::Rc;
@@ -158,6 +158,10 @@ impl Client {
             let Config { limits, timeouts, .. } = &*worker.shared.snapshot.load().config;
             (HeadLimits { head: limits.head, target: limits.target, fields: limits.headers }, timeouts.head)
         };
+        let forms = match worker.routes[self.listener].side {
+            Side::Inbound(_) => TargetForms::Path,
+            Side::Outbound(_) => TargetForms::Any,
+        };
         let mut until = None;
         let mut looked_at = 0;
         let mut line_is_good = false;
@@ -166,11 +170,11 @@ impl Client {
             let end = head::find_end(begun, looked_at);
             // Of a head that is not whole, what can be said already is said.
             if !line_is_good && !matches!(end, Ok(Some(_))) {
-                head::early_fault(begun, &limits)?;
+                head::early_fault(begun, &limits, forms)?;
                 line_is_good = begun.contains(&b'\n');
             }
             if let Some(end) = end? {
-                let head = RequestHead::parse(&begun[..end], &limits)?;
+                let head = RequestHead::parse_as(&begun[..end], &limits, forms)?;
                 self.buffer.consume(end);
                 return Ok(head);
             }

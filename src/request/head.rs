@@ -1,14 +1,18 @@
 //! The bytes of a request head → [`RequestHead`], or which [`HeadFault`].
 //!
 //! What no two servers read alike is refused here, in both modes (README, "What happens to a request"): framing that could be read two ways, raw controls, `#` and bytes from 0x80 in the target, a host
-//! that is doubled, malformed or missing, absolute-form and authority-form targets, `CONNECT`. The attacks are request
+//! that is doubled, malformed or missing, absolute-form and authority-form targets, `CONNECT` (`request::line`; the
+//! signing direction serves those). The attacks are request
 //! smuggling (CL.TE, TE.CL, TE.0, CL.0, 0.CL) and CVE-2026-48710 (a path rebuilt from `Host`); `tests.rs` has a row each.
 //!
 //! What is left out: what the target means (readings), what the fields mean beyond framing (`proxy::headers`).
 
+use super::authority::is_host;
 pub use super::fault::HeadFault;
 use super::fields::{Fields, Span, is_token_byte, list_members};
 use super::framing::Framing;
+use super::line::{LINE_OVERHEAD, RequestLine, TargetSpan};
+pub use super::line::{Target, TargetForms};
 use memchr::{memchr, memchr2};
 
 /// How much of a head is read before it is refused.
@@ -36,6 +40,7 @@ pub enum Version {
 pub struct RequestHead {
     text: Box<[u8]>,
     method: Span,
+    target: TargetSpan,
     path: Span,
     query: Option<Span>,
     version: Version,
@@ -48,27 +53,40 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Reads a whole head, from the request line to the empty line.
+    /// Reads a whole head whose target is a path, from the request line to the empty line.
     ///
     /// # Errors
     /// The first fault in the order of the bytes; framing and host faults last.
     pub fn parse(text: &[u8], limits: &HeadLimits) -> Result<RequestHead, HeadFault> {
+        RequestHead::parse_as(text, limits, TargetForms::Path)
+    }
+
+    /// Reads a whole head with a target of one of these forms. Where any form is served, an empty `Host` reads as none, which
+    /// is what a client writes whose URL names no host (a unix socket's; RFC 9110 section 7.2).
+    ///
+    /// # Errors
+    /// As [`RequestHead::parse`].
+    pub fn parse_as(text: &[u8], limits: &HeadLimits, forms: TargetForms) -> Result<RequestHead, HeadFault> {
         if text.len() > limits.head {
             return Err(HeadFault::HeadTooLong);
         }
         let line_end = memchr(b'\n', text).ok_or(HeadFault::BareLineEnd)?;
-        let line = RequestLine::parse(&text[..=line_end], limits.target)?;
+        let line = RequestLine::parse(&text[..=line_end], limits.target, forms)?;
         let fields = Fields::parse(text, line_end + 1, limits.fields)?;
         let text: Box<[u8]> = text.into();
         let seen = Seen::of(&fields, &text);
-        let host = seen.host(&text, line.version)?;
+        let host = seen.host(&text, line.version, forms)?;
         let framing = seen.framing(line.version)?;
+        if matches!(line.target, TargetSpan::Tunnel(_)) && framing != Framing::None {
+            return Err(HeadFault::Connect);
+        }
         let keep_alive = match line.version {
             Version::Http11 => !seen.connection_close,
             Version::Http10 => seen.connection_keep_alive && !seen.connection_close,
         };
         Ok(RequestHead {
             method: line.method,
+            target: line.target,
             path: line.path,
             query: line.query,
             version: line.version,
@@ -91,9 +109,22 @@ impl RequestHead {
         ascii(self.method.of(&self.text))
     }
 
-    /// The path as it came, or `*`.
+    /// Where the target says that the request goes.
+    pub fn target(&self) -> Target<'_> {
+        match self.target {
+            TargetSpan::Path => Target::Path,
+            TargetSpan::Url { https, authority } => Target::Url { https, authority: ascii(authority.of(&self.text)) },
+            TargetSpan::Tunnel(authority) => Target::Tunnel(ascii(authority.of(&self.text))),
+        }
+    }
+
+    /// The path as it came, or `*`. A URL without one means `/`, that of OPTIONS means `*` (RFC 9112 section 3.2.4).
     pub fn path(&self) -> &str {
-        ascii(self.path.of(&self.text))
+        match ascii(self.path.of(&self.text)) {
+            "" if self.method() == "OPTIONS" && self.query.is_none() => "*",
+            "" => "/",
+            path => path,
+        }
     }
 
     /// The query as it came, without `?`.
@@ -101,7 +132,7 @@ impl RequestHead {
         self.query.map(|span| ascii(span.of(&self.text)))
     }
 
-    /// The `Host` as it came; `None` only in HTTP/1.0.
+    /// The `Host` as it came; `None` only in HTTP/1.0, and where [`RequestHead::parse_as`] says so.
     pub fn host(&self) -> Option<&str> {
         self.host.map(|span| ascii(span.of(&self.text)))
     }
@@ -147,9 +178,9 @@ impl RequestHead {
 ///
 /// # Errors
 /// The fault of the request line, if its end has come; or of its length or first byte, if not.
-pub fn early_fault(begun: &[u8], limits: &HeadLimits) -> Result<(), HeadFault> {
+pub fn early_fault(begun: &[u8], limits: &HeadLimits, forms: TargetForms) -> Result<(), HeadFault> {
     match memchr(b'\n', begun) {
-        Some(end) => RequestLine::parse(&begun[..=end], limits.target).map(|_| ()),
+        Some(end) => RequestLine::parse(&begun[..=end], limits.target, forms).map(|_| ()),
         None if begun.first().is_some_and(|&b| !is_token_byte(b)) => Err(HeadFault::RequestLine),
         None if begun.len() > limits.target + LINE_OVERHEAD => Err(HeadFault::TargetTooLong),
         None => Ok(()),
@@ -178,75 +209,6 @@ pub fn find_end(begun: &[u8], from: usize) -> Result<Option<usize>, HeadFault> {
         }
     }
     Ok(None)
-}
-
-/// The longest accepted method, two spaces, the version and CRLF.
-const LINE_OVERHEAD: usize = MAX_METHOD + 12;
-const MAX_METHOD: usize = 64;
-
-struct RequestLine {
-    method: Span,
-    path: Span,
-    query: Option<Span>,
-    version: Version,
-}
-
-impl RequestLine {
-    fn parse(line: &[u8], target_limit: usize) -> Result<RequestLine, HeadFault> {
-        let line = line.strip_suffix(b"\r\n").ok_or(HeadFault::BareLineEnd)?;
-        let method_end = line.iter().position(|&b| b == b' ').ok_or(HeadFault::RequestLine)?;
-        let method = &line[..method_end];
-        if method.is_empty() {
-            return Err(HeadFault::RequestLine);
-        }
-        if method.len() > MAX_METHOD || !method.iter().all(|&b| is_token_byte(b)) {
-            return Err(HeadFault::Method);
-        }
-        let rest = &line[method_end + 1..];
-        let target_len = rest.iter().position(|&b| b == b' ').ok_or(HeadFault::RequestLine)?;
-        let version = match &rest[target_len + 1..] {
-            b"HTTP/1.1" => Version::Http11,
-            b"HTTP/1.0" => Version::Http10,
-            other if other.starts_with(b"HTTP/") && !other.contains(&b' ') => return Err(HeadFault::Version),
-            _ => return Err(HeadFault::RequestLine),
-        };
-        let start = method_end + 1;
-        let target = &rest[..target_len];
-        if target.is_empty() {
-            return Err(HeadFault::RequestLine);
-        }
-        if target.len() > target_limit {
-            return Err(HeadFault::TargetTooLong);
-        }
-        if method == b"CONNECT" {
-            return Err(HeadFault::Connect);
-        }
-        let path_len = check_target(method, target)?;
-        Ok(RequestLine {
-            method: Span::new(0, method_end),
-            path: Span::new(start, start + path_len),
-            query: (path_len < target.len()).then(|| Span::new(start + path_len + 1, start + target.len())),
-            version,
-        })
-    }
-}
-
-/// Is this a target to be served? How long its path is.
-fn check_target(method: &[u8], target: &[u8]) -> Result<usize, HeadFault> {
-    if target == b"*" && method == b"OPTIONS" {
-        return Ok(1);
-    }
-    if !target.iter().all(|&b| matches!(b, 0x21..=0x7e) && b != b'#') {
-        return Err(HeadFault::TargetByte);
-    }
-    if target[0] != b'/' {
-        return Err(HeadFault::TargetForm);
-    }
-    let path_len = target.iter().position(|&b| b == b'?').unwrap_or(target.len());
-    if target[..path_len].iter().any(|&b| matches!(b, b'<' | b'>' | b'`')) {
-        return Err(HeadFault::TargetByte);
-    }
-    Ok(path_len)
 }
 
 /// What the framing, host and connection fields of a head say, taken in one pass.
@@ -301,9 +263,10 @@ impl<'t> Seen<'t> {
         seen
     }
 
-    fn host(&self, text: &[u8], version: Version) -> Result<Option<Span>, HeadFault> {
+    fn host(&self, text: &[u8], version: Version, forms: TargetForms) -> Result<Option<Span>, HeadFault> {
         match self.host {
             _ if self.host_repeated => Err(HeadFault::HostRepeated),
+            Some(host) if host.of(text).is_empty() && forms == TargetForms::Any => Ok(None),
             Some(host) if is_host(host.of(text)) => Ok(Some(host)),
             Some(_) => Err(HeadFault::HostMalformed),
             None if version == Version::Http10 => Ok(None),
@@ -331,37 +294,6 @@ impl<'t> Seen<'t> {
             (None, Some(_)) => Err(HeadFault::TransferEncoding),
         }
     }
-}
-
-/// A registered name or address with an optional port: letters, digits, `-._~`, or an address in brackets. Sub-delims
-/// and percent-encoding are legal in URIs but in no host of ours; a path or query in there is an attack.
-fn is_host(host: &[u8]) -> bool {
-    let (name, port) = match host {
-        [b'[', rest @ ..] => match rest.iter().position(|&b| b == b']') {
-            Some(end) => (&rest[..end], &rest[end + 1..]),
-            None => return false,
-        },
-        _ => host.split_at(host.iter().position(|&b| b == b':').unwrap_or(host.len())),
-    };
-    let name_ok = if host.starts_with(b"[") {
-        std::str::from_utf8(name).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
-    } else {
-        !name.is_empty()
-            && name.len() <= 255
-            && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'))
-    };
-    let port_ok = match port {
-        [] => true,
-        [b':', digits @ ..] => is_port(digits),
-        _ => false,
-    };
-    name_ok && port_ok
-}
-
-/// Digits that name a port; none is the default one.
-fn is_port(digits: &[u8]) -> bool {
-    let is_number = digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit);
-    is_number && digits.iter().fold(0, |port, digit| port * 10 + u32::from(digit - b'0')) <= u32::from(u16::MAX)
 }
 
 /// Spans of method, target and host were checked to be ASCII; anything else reads as empty rather than panics.

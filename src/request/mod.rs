@@ -1,5 +1,6 @@
 //! What was sent? The bytes of a head, checked; the facts a decision may use; every reading of its path.
 
+pub mod authority;
 pub mod client;
 pub mod decode;
 pub mod facts;
@@ -7,4 +8,5 @@ pub mod fault;
 pub mod fields;
 pub mod framing;
 pub mod head;
+mod line;
 pub mod readings;

@@ -144,7 +144,7 @@ fn limits_are_told_apart() {
     let small = HeadLimits { head: 200, target: 20, fields: 2 };
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(20));
     assert_eq!(RequestHead::parse(long.as_bytes(), &small).err(), Some(HeadFault::TargetTooLong));
-    assert_eq!(early_fault(&[b'a'; 200], &small), Err(HeadFault::TargetTooLong));
+    assert_eq!(early_fault(&[b'a'; 200], &small, TargetForms::Path), Err(HeadFault::TargetTooLong));
     let many = "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\n\r\n";
     assert_eq!(RequestHead::parse(many.as_bytes(), &small).err(), Some(HeadFault::TooManyFields));
     let big = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "b".repeat(200));
@@ -153,11 +153,11 @@ fn limits_are_told_apart() {
 
 #[test]
 fn what_cannot_become_a_head_is_told_early() {
-    assert_eq!(early_fault(b"GET /\r\n", &LIMITS), Err(HeadFault::RequestLine));
-    assert_eq!(early_fault(b"\x16\x03\x01", &LIMITS), Err(HeadFault::RequestLine));
-    assert_eq!(early_fault(b"\r\n", &LIMITS), Err(HeadFault::RequestLine));
-    assert_eq!(early_fault(b"GET / HTTP/1.1\n", &LIMITS), Err(HeadFault::BareLineEnd));
-    assert_eq!(early_fault(b"GET / HT", &LIMITS), Ok(()));
+    assert_eq!(early_fault(b"GET /\r\n", &LIMITS, TargetForms::Path), Err(HeadFault::RequestLine));
+    assert_eq!(early_fault(b"\x16\x03\x01", &LIMITS, TargetForms::Path), Err(HeadFault::RequestLine));
+    assert_eq!(early_fault(b"\r\n", &LIMITS, TargetForms::Path), Err(HeadFault::RequestLine));
+    assert_eq!(early_fault(b"GET / HTTP/1.1\n", &LIMITS, TargetForms::Path), Err(HeadFault::BareLineEnd));
+    assert_eq!(early_fault(b"GET / HT", &LIMITS, TargetForms::Path), Ok(()));
 }
 
 #[test]
@@ -204,4 +204,50 @@ fn random_bytes_never_panic() {
         let mut chunks = super::super::framing::ChunkReader::default();
         let _ = chunks.step(&text);
     }
+}
+
+fn outbound(text: &str) -> Result<RequestHead, HeadFault> {
+    RequestHead::parse_as(text.as_bytes(), &LIMITS, TargetForms::Any)
+}
+
+#[test]
+fn where_any_form_is_served_a_url_is_taken_apart_and_its_path_stays_as_it_came() {
+    for (line, target, path, query) in [
+        ("GET /a%2Fb?c", Target::Path, "/a%2Fb", Some("c")),
+        ("OPTIONS *", Target::Path, "*", None),
+        ("GET http://a:80/b%2f?c?d", Target::Url { https: false, authority: "a:80" }, "/b%2f", Some("c?d")),
+        ("GET HTTPS://A//b", Target::Url { https: true, authority: "A" }, "//b", None),
+        ("GET http://a", Target::Url { https: false, authority: "a" }, "/", None),
+        ("GET http://a?b=/", Target::Url { https: false, authority: "a" }, "/", Some("b=/")),
+        ("OPTIONS http://a", Target::Url { https: false, authority: "a" }, "*", None),
+        ("OPTIONS http://a/", Target::Url { https: false, authority: "a" }, "/", None),
+        ("GET http://u@a/", Target::Url { https: false, authority: "u@a" }, "/", None),
+        ("CONNECT a:443", Target::Tunnel("a:443"), "/", None),
+    ] {
+        let head = outbound(&format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
+        assert_eq!((head.target(), head.path(), head.query()), (target, path, query), "{line}");
+    }
+}
+
+#[test]
+fn where_any_form_is_served_what_is_no_url_is_refused_and_its_path_is_as_strict() {
+    for (line, fault) in [
+        ("GET ftp://a/", HeadFault::TargetForm),
+        ("GET http:/a/", HeadFault::TargetForm),
+        ("GET http:///b", HeadFault::TargetForm),
+        ("GET http://", HeadFault::TargetForm),
+        ("GET a:80", HeadFault::TargetForm),
+        ("GET *", HeadFault::TargetForm),
+        ("GET http://a/b#c", HeadFault::TargetByte),
+        ("GET http://a/<b", HeadFault::TargetByte),
+        ("GET http://caf\u{e9}/", HeadFault::TargetByte),
+        ("CONNECT a\u{1}:80", HeadFault::TargetByte),
+    ] {
+        assert_eq!(outbound(&format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n")).err(), Some(fault), "{line}");
+    }
+    let with_body = "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nContent-Length: 3\r\n\r\n";
+    assert_eq!(outbound(with_body).err(), Some(HeadFault::Connect));
+    assert_eq!(outbound("GET /a HTTP/1.1\r\n\r\n").err(), Some(HeadFault::HostMissing));
+    assert_eq!(outbound("GET /a HTTP/1.1\r\nHost: a/b\r\n\r\n").err(), Some(HeadFault::HostMalformed));
+    assert_eq!(outbound("GET /a HTTP/1.1\r\nHost:\r\n\r\n").unwrap().host(), None);
 }
