@@ -9,7 +9,7 @@ use super::output::{Answer, CliError, Output};
 use crate::config::check::{self, Loaded, Overrides};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::env::Environment;
-use crate::config::{AuditSink, Config, Listen, Upstreams};
+use crate::config::{AuditSink, Config, Destination, Listen, Outbound, Upstream};
 use crate::keys::KeyTable;
 use crate::policy::enforcement::Mode;
 use crate::rules::classify::{Access, DefaultAccess};
@@ -98,17 +98,17 @@ fn summary(loaded: &Loaded, environment: &Environment) -> String {
         // Writing to a `String` does not fail.
         let _ = write!(text, "\n  {name:<10} {value}");
     };
-    line(
-        "mode",
-        match config.enforcement.mode {
-            Mode::Log => "log: every request passes, what would be refused is recorded".into(),
-            Mode::Enforce => {
-                format!("enforce, {} of what fails its checks is refused", config.enforcement.percentage)
-            }
-        },
-    );
+    if !config.inbound.is_empty() {
+        line("mode", mode(config));
+    }
     for inbound in &config.inbound {
-        line("inbound", format!("{} -> {}", listen(&inbound.listen), urls(&inbound.upstreams).join(", ")));
+        line("inbound", format!("{} -> {}", listen(&inbound.listen), urls(inbound.upstreams.all()).join(", ")));
+    }
+    if let Some(service) = config.service.as_ref().filter(|_| !config.outbound.is_empty()) {
+        line("signs as", service.id.to_string());
+    }
+    for outbound in &config.outbound {
+        line("outbound", format!("{} -> {}", listen(&outbound.listen), towards(outbound)));
     }
     let ((service, guarded), (exempt, free)) =
         (rule_counts(config, Access::Service), rule_counts(config, Access::Exempt));
@@ -116,14 +116,13 @@ fn summary(loaded: &Loaded, environment: &Environment) -> String {
         DefaultAccess::Open => "open",
         DefaultAccess::Service => "service",
     };
-    line(
-        "rules",
-        format!(
-            "{service} service ({}), {exempt} exempt ({}); what no rule covers: {rest}",
-            paths(guarded),
-            paths(free)
-        ),
-    );
+    if !config.inbound.is_empty() {
+        let (guarded, free) = (paths(guarded), paths(free));
+        line(
+            "rules",
+            format!("{service} service ({guarded}), {exempt} exempt ({free}); what no rule covers: {rest}"),
+        );
+    }
     line(
         "services",
         match &loaded.keys {
@@ -143,6 +142,31 @@ fn summary(loaded: &Loaded, environment: &Environment) -> String {
     format!("{}: good{text}", files.join(", "))
 }
 
+fn mode(config: &Config) -> String {
+    match config.enforcement.mode {
+        Mode::Log => "log: every request passes, what would be refused is recorded".into(),
+        Mode::Enforce => format!("enforce, {} of what fails its checks is refused", config.enforcement.percentage),
+    }
+}
+
+fn urls(upstreams: &[Upstream]) -> Vec<String> {
+    upstreams.iter().map(|upstream| format!("{}://{upstream}", upstream.scheme())).collect()
+}
+
+fn towards(outbound: &Outbound) -> String {
+    match &outbound.destination {
+        Destination::Upstreams(upstreams) => urls(upstreams.all()).join(", "),
+        Destination::ForwardProxy { allow, connect } => {
+            let mut text = format!("forward proxy for {}", urls(allow).join(", "));
+            if !connect.is_empty() {
+                let hosts: Vec<String> = connect.iter().map(ToString::to_string).collect();
+                let _ = write!(text, "; tunnels, unsigned, to {}", hosts.join(", "));
+            }
+            text
+        }
+    }
+}
+
 fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value {
     let config = &loaded.config;
     let counts = |access| {
@@ -152,14 +176,20 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
     let inbound: Vec<_> = config
         .inbound
         .iter()
-        .map(|inbound| json!({ "listen": listen(&inbound.listen), "upstreams": urls(&inbound.upstreams) }))
+        .map(|inbound| {
+            let upstreams = urls(inbound.upstreams.all());
+            json!({ "listen": listen(&inbound.listen), "upstream": upstreams.join(","), "upstreams": upstreams })
+        })
         .collect();
+    let outbound: Vec<_> = config.outbound.iter().map(|outbound| outbound_json(outbound)).collect();
     json!({
         "ok": true,
         "files": config.files.iter().map(|file| file.path.display().to_string()).collect::<Vec<_>>(),
         "mode": match config.enforcement.mode { Mode::Log => "log", Mode::Enforce => "enforce" },
         "percentage": config.enforcement.percentage.value(),
         "inbound": inbound,
+        "outbound": outbound,
+        "service": config.service.as_ref().map(|service| service.id.as_str()),
         "rules": { "service": counts(Access::Service), "exempt": counts(Access::Exempt) },
         "default_access": match config.rules.default_access() {
             DefaultAccess::Open => "open",
@@ -176,9 +206,18 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
     })
 }
 
-/// Every upstream, as it may be written.
-fn urls(upstreams: &Upstreams) -> Vec<String> {
-    upstreams.all().iter().map(|upstream| format!("{}://{upstream}", upstream.scheme())).collect()
+fn outbound_json(outbound: &Outbound) -> serde_json::Value {
+    let listen = listen(&outbound.listen);
+    match &outbound.destination {
+        Destination::Upstreams(upstreams) => {
+            let upstreams = urls(upstreams.all());
+            json!({ "listen": listen, "upstream": upstreams.join(","), "upstreams": upstreams })
+        }
+        Destination::ForwardProxy { allow, connect } => {
+            let connect: Vec<String> = connect.iter().map(ToString::to_string).collect();
+            json!({ "listen": listen, "forward_proxy": true, "allow": urls(allow), "connect": connect })
+        }
+    }
 }
 
 fn listen(listen: &Listen) -> String {

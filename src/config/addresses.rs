@@ -4,10 +4,11 @@
 //! is how people write it.
 
 use super::values::{Expected, Reading};
-use super::{Listen, Upstream};
+use super::{ClientTls, Listen, Upstream};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// An address or a network, `172.16.168.22` or `10.0.0.0/8`. An IPv4-mapped IPv6 address is its IPv4 one.
 pub(super) fn network(text: &str) -> Reading<IpNet> {
@@ -42,46 +43,66 @@ pub(super) fn is_host_name(host: &str) -> bool {
         && !host.contains("..")
 }
 
-/// `http://host:port`: no path, because the path goes upstream byte for byte as it came.
+/// `http://host:port` or `https://host:port`: no path, because the path goes upstream byte for byte as it came. Of an `https://` one
+/// nothing is known yet but that it is: whoever the system trusts may vouch for it.
 pub(super) fn upstream(text: &str) -> Reading<Upstream> {
-    let expected = || Expected::new("a URL `http://host:port`, such as \"http://127.0.0.1:8000\"");
-    let lower = text.to_ascii_lowercase();
-    if lower.starts_with("https://") {
-        return Err(Expected::new("`http://host:port`: an upstream over TLS is not built yet in this version"));
-    }
-    if !lower.starts_with("http://") {
+    let expected =
+        || Expected::new("a URL `http://host:port` or `https://host:port`, such as \"http://127.0.0.1:8000\"");
+    let scheme = ["http://", "https://"]
+        .into_iter()
+        .find(|scheme| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+    let Some(scheme) = scheme else {
         let port = text.trim_start_matches(':');
         return Err(if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) {
             expected().fix(format!("write \"http://127.0.0.1:{port}\""))
-        } else if !text.contains("://") && upstream_authority(text).is_some() {
+        } else if !text.contains("://") && authority(text, 80).is_some() {
             expected().fix(format!("write \"http://{text}\""))
         } else {
             expected()
         });
-    }
-    let authority = &text["http://".len()..];
-    let (authority, path) = authority.split_at(authority.find(['/', '?', '#']).unwrap_or(authority.len()));
+    };
+    let rest = &text[scheme.len()..];
+    let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if !matches!(path, "" | "/") {
         return Err(expected().fix("leave the path out: requests go upstream with the path they came with"));
     }
-    if authority.contains('@') {
+    if host.contains('@') {
         return Err(expected().fix("leave the user name and password out: they would never be sent"));
     }
-    upstream_authority(authority).ok_or_else(expected)
+    let is_tls = scheme == "https://";
+    let (host, port) = authority(host, if is_tls { 443 } else { 80 }).ok_or_else(expected)?;
+    let tls = is_tls.then(|| Arc::new(ClientTls { ca: None, name: None, identity: None }));
+    Ok(Upstream { tls, ..Upstream::http(host, port) })
 }
 
-fn upstream_authority(authority: &str) -> Option<Upstream> {
-    let (host, port) = match host_port(authority) {
+/// The same, where plain `host:port` means `http://host:port`.
+pub(super) fn allowed_upstream(text: &str) -> Reading<Upstream> {
+    match bare_upstream(text) {
+        Some(upstream) => Ok(upstream),
+        None if text.contains("://") => upstream(text),
+        None => Err(Expected::new("`host:port`")),
+    }
+}
+
+/// `host:port`, both said.
+pub(super) fn bare_upstream(text: &str) -> Option<Upstream> {
+    host_port(text)?;
+    authority(text, 0).map(|(host, port)| Upstream::http(host, port))
+}
+
+/// Host, as it stands in a URL, and port.
+fn authority(text: &str, default_port: u16) -> Option<(String, u16)> {
+    let (host, port) = match host_port(text) {
         Some((host, port)) => (host, port),
-        None => match authority.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(address) => (address, 80),
-            None => (authority, 80),
+        None => match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => (address, default_port),
+            None => (text, default_port),
         },
     };
-    let is_v6 = authority.starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_ok();
+    let is_v6 = text.starts_with('[') && host.parse::<std::net::Ipv6Addr>().is_ok();
     // As written: with brackets around an IPv6 address, the way `Host` wants it.
     let host = if is_v6 { format!("[{host}]") } else { host.to_owned() };
-    (port != 0 && (is_v6 || is_host_name(&host))).then(|| Upstream::http(host, port))
+    (port != 0 && (is_v6 || is_host_name(&host))).then_some((host, port))
 }
 
 /// `host:port`, `systemd:NAME` or `unix:/path`.

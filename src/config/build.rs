@@ -10,6 +10,7 @@ use super::check::Purpose;
 use super::diagnostic::{Diagnostic, Place};
 use super::env::Environment;
 use super::file::{FileConfig, FileEnforcement};
+use super::listeners::Checked;
 use super::problems::{Problems, Setting};
 use super::secrets::KeysSaid;
 use super::{
@@ -39,11 +40,20 @@ pub(super) fn build(
     let environment = around.environment;
     let keys_said = KeysSaid::of(&file);
     let state_dir = state_dir(file.state_dir, around, problems);
+    let has_listener = !file.inbound.is_empty() || !file.outbound.is_empty();
+    let guards = !file.inbound.is_empty();
+    let says_id = file.service_id.is_some() || file.says_id;
     let inbound = listeners::inbound(file.inbound, file.timeouts, problems);
+    let out = listeners::OutboundSurroundings { has_identity: says_id, backend: &file.backend };
+    let outbound = listeners::outbound(file.outbound, &out, problems);
+    if !has_listener {
+        no_listener(problems);
+    }
     let admin = listeners::admin(file.admin, problems);
-    listeners::check(&inbound, admin.listen.as_ref(), problems);
+    let ways: Vec<_> = inbound.iter().map(Checked::ways).chain(outbound.iter().map(Checked::ways)).collect();
+    listeners::check(&ways, admin.listen.as_ref(), problems);
     let services = rules::services(&file.services, problems);
-    let rules = rules::rules(file.rules, file.default_access, &services, problems);
+    let rules = rules::rules(file.rules, file.default_access, guards, &services, problems);
     let override_token = secrets::override_token(file.enforcement.override_token.as_ref(), around.purpose, problems);
     let (enforcement, rate_limit) = enforcement(&file.enforcement, problems);
     let service = service(file.service_id, file.service_key, problems);
@@ -70,8 +80,8 @@ pub(super) fn build(
             workers => workers,
         },
         service,
-        inbound: inbound.into_iter().map(|inbound| inbound.into()).collect(),
-        outbound: Vec::new(),
+        inbound: inbound.into_iter().map(Checked::into_made).collect(),
+        outbound: outbound.into_iter().map(Checked::into_made).collect(),
         keys,
         signature: Signature {
             window_seconds: file.window.map_or(Signature::default().window_seconds, |window| window.value.as_secs()),
@@ -92,6 +102,12 @@ pub(super) fn build(
         files: Vec::new(),
     };
     Some((config, table))
+}
+
+fn no_listener(problems: &Problems) {
+    let problem = Diagnostic::error(&Place::Nowhere, "nothing is guarded and nothing is signed: there is no listener")
+        .expected("an [inbound] with `listen` and `upstream`, or `--listen` and `--upstream`; or an [[outbound]] with `listen` and `upstream`");
+    problems.add(problem.absence());
 }
 
 pub(super) fn value_or<T>(setting: Option<Setting<T>>, default: T) -> T {

@@ -12,7 +12,7 @@ use super::env::{self, Environment};
 use super::file::FileConfig;
 use super::problems::Problems;
 use super::watched::Watched;
-use super::{Config, ServiceIdentity};
+use super::{Config, OwnKey, ServiceIdentity};
 use super::{flags, sources};
 use crate::keys::KeyTable;
 use crate::signature::key::ServiceId;
@@ -106,6 +106,14 @@ pub fn examine(file: Option<&Path>, environment: &Environment, overrides: &Overr
     let mut loaded = load(file, environment, overrides, Purpose::Check)?;
     let Some(table) = &loaded.keys else { return Ok(loaded) };
     let config = &loaded.config;
+    if let Some(service) = config.service.as_ref().filter(|service| {
+        !config.outbound.is_empty() && service.key != OwnKey::Redis && !table.ids().any(|id| *id == service.id)
+    }) {
+        let message = format!("there is no key of `{}`, which signs what leaves", service.id);
+        let problem = Diagnostic::error(&Place::Path(config.keys.dir.clone()), message);
+        let problem = problem.fix(format!("countersign keys generate {}, or countersign keys import", service.id));
+        return Err(Diagnostics::new(vec![problem], loaded.watched).and(loaded.warnings.iter().cloned().collect()));
+    }
     let named = config.rules.rules().iter().flat_map(|rule| rule.callers.iter().flatten());
     let known = config.services.keys().chain(named);
     let without: BTreeSet<&ServiceId> = known.filter(|id| !table.ids().any(|other| other == *id)).collect();

@@ -6,8 +6,8 @@
 //! 2. Whoever handed the variable over may have left quotes, a carriage return or a comment in it (docker, a file from
 //!    Windows): a value is read as a shell would read it.
 //! 3. `SERVICE_KEY` beats `SERVICE_KEY_FILE`. The two spellings of the percentage must agree: nobody can say which was meant.
-//! 4. `BACKEND_HOST` and `BACKEND_PORT` name where an outbound listener sends to, never what an inbound one guards, so
-//!    they are not read here. `REDIS_*` is in every `.env` file of the fleet; keys from Redis are not built yet, and a
+//! 4. `BACKEND_HOST` and `BACKEND_PORT` name where an outbound listener sends to that names no upstream, never what an inbound one
+//!    guards. Where no listener needs them nobody asks whether they make sense. `REDIS_*` is in every `.env` file of the fleet; keys from Redis are not built yet, and a
 //!    warning says where keys come from instead.
 //!
 //! A value that is not understood refuses the configuration and names the variable; the value of a secret is never shown.
@@ -35,7 +35,7 @@ pub struct Environment {
 }
 
 /// What is read of the environment: the fleet's variables, and what says where this process may keep things.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     SERVICE_ID,
     SERVICE_KEY,
     SERVICE_KEY_FILE,
@@ -46,12 +46,16 @@ const NAMES: [&str; 14] = [
     OVERRIDE_TOKEN,
     LIMIT_WINDOW,
     LIMIT_FAILURES,
+    BACKEND_HOST,
+    BACKEND_PORT,
     "REDIS_HOST",
     "HOME",
     "XDG_STATE_HOME",
     "JOURNAL_STREAM",
 ];
 
+const BACKEND_HOST: &str = "BACKEND_HOST";
+const BACKEND_PORT: &str = "BACKEND_PORT";
 const SERVICE_ID: &str = "SERVICE_ID";
 const SERVICE_KEY: &str = "SERVICE_KEY";
 const SERVICE_KEY_FILE: &str = "SERVICE_KEY_FILE";
@@ -131,7 +135,10 @@ impl fmt::Debug for Environment {
 
 /// Lays the environment over the file.
 pub(super) fn overlay(environment: &Environment, file: &mut FileConfig, problems: &Problems) {
+    file.says_id |= environment.get(SERVICE_ID).is_some();
     lay(&mut file.service_id, environment.read(problems, SERVICE_ID, file::service_id));
+    let as_it_came = |name| environment.get(name).map(|value| Setting { value, place: Place::Variable(name) });
+    file.backend = (as_it_came(BACKEND_HOST), as_it_came(BACKEND_PORT));
     if let Some(text) = environment.get(SERVICE_KEY).map(Zeroizing::new) {
         let value = OwnKey::Environment(Arc::new(text));
         file.service_key = Some(Setting { value, place: Place::Variable(SERVICE_KEY) });

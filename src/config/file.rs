@@ -10,11 +10,15 @@
 
 mod inbound;
 mod operation;
+mod outbound;
 mod rules;
+mod upstreams;
 
 pub(super) use inbound::FileInbound;
 pub(super) use operation::{FORMATS, LEVELS, admin_listen, audit_flag};
+pub(super) use outbound::FileOutbound;
 pub(super) use rules::{FileRule, FileService, pattern};
+pub(super) use upstreams::FileUpstreams;
 
 use super::diagnostic::{Diagnostic, Place};
 use super::problems::{Problems, Setting};
@@ -41,8 +45,13 @@ pub(super) struct FileConfig {
     pub(super) default_access: Option<Setting<DefaultAccess>>,
     pub(super) workers: Option<Setting<usize>>,
     pub(super) service_id: Option<Setting<ServiceId>>,
+    /// Was an id written at all, rightly or wrongly?
+    pub(super) says_id: bool,
     pub(super) service_key: Option<Setting<OwnKey>>,
     pub(super) inbound: Vec<FileInbound>,
+    pub(super) outbound: Vec<FileOutbound>,
+    /// `BACKEND_HOST`, `BACKEND_PORT` as they came: looked at only where an outbound listener needs them.
+    pub(super) backend: (Option<Setting<String>>, Option<Setting<String>>),
     pub(super) keys_dir: Option<Setting<PathBuf>>,
     pub(super) window: Option<Setting<Duration>>,
     pub(super) replay: Option<Setting<Replay>>,
@@ -128,6 +137,7 @@ pub(super) fn read(reader: Reader<'_>, document: &Spanned<DeTable<'_>>, included
     file.workers = top.count("workers", &WORKERS);
     service(top.table("service"), &mut file);
     file.inbound = inbound::inbound(&mut top);
+    file.outbound = outbound::outbound(&mut top);
     keys(top.table("keys"), &mut file);
     let mut signature = top.table("signature");
     file.window = signature.duration("window", &WINDOW).filter(|window| whole_seconds(signature.problems(), window));
@@ -140,13 +150,13 @@ pub(super) fn read(reader: Reader<'_>, document: &Spanned<DeTable<'_>>, included
     operation::audit(top.table("audit"), &mut file);
     file.admin = operation::admin(top.table("admin"));
     operation::log(top.table("log"), &mut file);
-    top.not_built("outbound");
     top.not_built("ramp");
     top.finish();
     file
 }
 
 fn service(mut table: Table<'_>, file: &mut FileConfig) {
+    file.says_id = table.is_written("id");
     file.service_id = table.value("id", |value| service_id(readers::text(value, SERVICE_ID)?));
     file.service_key = table.path("key_file").map(|path| path.map(OwnKey::File));
     table.not_built("key");

@@ -95,12 +95,13 @@ fn inbound(flags: &Overrides, file: &mut FileConfig, said: &Said<'_>) {
         file.inbound.push(FileInbound::at(place));
     }
     for inbound in &mut file.inbound {
-        inbound.written.0 |= says_listen;
-        inbound.written.1 |= says_upstream;
+        inbound.says_listen |= says_listen;
+        inbound.upstreams.is_said |= says_upstream;
     }
     if let Some(inbound) = file.inbound.first_mut() {
         lay(&mut inbound.listen, listen);
-        lay(&mut inbound.upstream, upstream);
+        let one = |upstream: Setting<_>| Setting { place: upstream.place.clone(), value: vec![upstream] };
+        lay(&mut inbound.upstreams.list, upstream.map(one));
     }
 }
 

@@ -11,10 +11,12 @@
 use super::check::{self, Loaded, Overrides, Purpose};
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::env::Environment;
-use super::{Admin, Config, Inbound};
+use super::{Admin, Config};
 use crate::policy::enforcement::Enforcement;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+mod listeners;
 
 pub use super::watch::{Changed, Watcher};
 pub use super::watched::Watched;
@@ -105,53 +107,9 @@ fn keep_running(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     keep("admin.listen", listen != loaded.admin.listen);
     loaded.admin.listen = listen;
 
-    let mut upstream_edited = false;
-    let mut places = Vec::with_capacity(running.inbound.len());
-    for (index, old) in running.inbound.iter().enumerate() {
-        let new = counterpart(index, &running.inbound, &loaded.inbound);
-        upstream_edited |= new.is_some_and(|new| new.upstreams != old.upstreams);
-        places.push(new.map_or_else(|| Arc::clone(old), |new| in_place(old, new)));
-    }
-    keep("inbound.upstream", upstream_edited);
-    let listens = |config: &Config| {
-        let mut listens: Vec<String> = config.inbound.iter().map(|inbound| format!("{:?}", inbound.listen)).collect();
-        // In another order they are the same listeners.
-        listens.sort();
-        listens
-    };
-    keep("inbound.listen", listens(running) != listens(loaded));
-    // Listeners are known by their place, so the running order stays.
-    loaded.inbound = places;
+    let kept = listeners::keep_running(running, loaded);
+    edited.extend(kept);
     edited
-}
-
-/// The same listener in the loaded configuration: at the same place, else wherever it moved to.
-fn counterpart<'l>(index: usize, running: &[Arc<Inbound>], loaded: &'l [Arc<Inbound>]) -> Option<&'l Arc<Inbound>> {
-    let listen = |inbound: Option<&Arc<Inbound>>| inbound.map(|inbound| inbound.listen.clone());
-    let wanted = listen(running.get(index));
-    if listen(loaded.get(index)) == wanted {
-        return loaded.get(index);
-    }
-    // One that stands in its own place is not another that moved (several may say port 0).
-    let moved = loaded
-        .iter()
-        .enumerate()
-        .find(|(place, new)| Some(new.listen.clone()) == wanted && listen(running.get(*place)) != wanted);
-    moved.map(|(_, new)| new)
-}
-
-/// A running listener with what may change of it.
-fn in_place(old: &Inbound, new: &Inbound) -> Arc<Inbound> {
-    let Inbound { listen: _, upstreams: _, health, tls, h2c, trusted_proxies, first_byte } = new;
-    Arc::new(Inbound {
-        listen: old.listen.clone(),
-        upstreams: old.upstreams.clone(),
-        health: health.clone(),
-        tls: tls.clone(),
-        h2c: *h2c,
-        trusted_proxies: trusted_proxies.clone(),
-        first_byte: *first_byte,
-    })
 }
 
 #[cfg(test)]

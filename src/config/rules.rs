@@ -39,10 +39,11 @@ pub(super) fn services(written: &[FileService], problems: &Problems) -> BTreeMap
     services
 }
 
-/// `[[rule]]` and `default_access`; `None` where two rules cannot both stand.
+/// `[[rule]]` and `default_access`; `None` where two rules cannot both stand. `guards`: is there a backend that they guard?
 pub(super) fn rules(
     written: Vec<FileRule>,
     default_access: Option<Setting<DefaultAccess>>,
+    guards: bool,
     services: &BTreeMap<ServiceId, Service>,
     problems: &Problems,
 ) -> Option<RuleSet> {
@@ -54,7 +55,7 @@ pub(super) fn rules(
     }
     // A rule whose access could not be read may have been meant to ask.
     let asks = |rule: &FileRule| rule.access.as_ref().is_none_or(|access| access.value == Access::Service);
-    if default_access == DefaultAccess::Open && !written.iter().any(asks) {
+    if guards && default_access == DefaultAccess::Open && !written.iter().any(asks) {
         let message = "no rule asks for a signature: every request is let through, whatever the mode";
         let fix =
             "add a [[rule]] with `access = \"service\"`, or `--protect PATH`, or `default_access = \"service\"`";

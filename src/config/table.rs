@@ -151,6 +151,37 @@ impl<'w> Table<'w> {
         Some(Setting { value: items, place })
     }
 
+    /// One value or a list of them, each read by `read`.
+    pub(super) fn one_or_list<T>(
+        &mut self,
+        key: &'static str,
+        each: &str,
+        read: impl Fn(&DeValue<'_>) -> Reading<T>,
+    ) -> Option<Setting<Vec<Setting<T>>>> {
+        if self.ask(key)?.get_ref().is_array() {
+            return self.list(key, each, read);
+        }
+        let one = self.value(key, read)?;
+        Some(Setting { place: one.place.clone(), value: vec![one] })
+    }
+
+    /// The list, unless it is there and says nothing: that is reported.
+    pub(super) fn filled<T>(
+        &self,
+        key: &'static str,
+        list: Option<Setting<Vec<Setting<T>>>>,
+        fix: &str,
+    ) -> Option<Setting<Vec<Setting<T>>>> {
+        let list = list?;
+        let value = self.entries.and_then(|entries| entries.get(key));
+        if value.and_then(|value| value.get_ref().as_array()).is_some_and(|array| array.is_empty()) {
+            let message = format!("`{}` is an empty list", self.full(key));
+            self.problems().add(Diagnostic::error(&list.place, message).expected("at least one entry").fix(fix));
+        }
+        // Where only wrong entries stand there, that was told.
+        (!list.value.is_empty()).then_some(list)
+    }
+
     /// A table below this one; absent, it reads as empty.
     pub(super) fn table(&mut self, key: &'static str) -> Table<'w> {
         let name = self.full(key);
@@ -241,20 +272,6 @@ impl<'w> Table<'w> {
         self.reader.problems.add(not_built(&self.reader.place(span), &self.full(key)));
     }
 
-    /// Is the value of this key something this version does not have? Then it is reported, and not read.
-    pub(super) fn is_unbuilt(
-        &mut self,
-        key: &'static str,
-        unbuilt: impl FnOnce(&DeValue<'_>) -> Option<&'static str>,
-    ) -> bool {
-        let Some(value) = self.ask(key) else { return false };
-        let Some(what) = unbuilt(value.get_ref()) else { return false };
-        let place = self.reader.place(value.span());
-        let message = format!("`{}` is {what}, which is not built yet in this version", self.full(key));
-        self.reader.problems.add(Diagnostic::error(&place, message));
-        true
-    }
-
     /// Reports a wrong value under a key that the operator chose.
     pub(super) fn wrong_entry(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: Expected) {
         self.reader.refuse(&self.full(key), value, expected);
@@ -284,12 +301,6 @@ impl<'w> Table<'w> {
     /// Where the key itself stands.
     pub(super) fn key_span(&self, key: &str) -> Option<Range<usize>> {
         self.entries?.iter().find(|(name, _)| name.get_ref() == key).map(|(name, _)| name.span())
-    }
-
-    /// Is there a list under this key, and nothing in it?
-    pub(super) fn is_empty_list(&self, key: &str) -> bool {
-        let value = self.entries.and_then(|entries| entries.get(key));
-        value.and_then(|value| value.get_ref().as_array()).is_some_and(|array| array.is_empty())
     }
 
     /// Reports every key that nobody asked for.

@@ -15,6 +15,40 @@ fn an_upstream_is_a_host_and_a_port() {
 }
 
 #[test]
+fn an_upstream_over_tls_says_so_and_has_its_own_port() {
+    for (text, host, port) in [
+        ("https://127.0.0.1:18001", "127.0.0.1", 18001),
+        ("HTTPS://backend.internal/", "backend.internal", 443),
+        ("https://[::1]", "[::1]", 443),
+    ] {
+        let upstream = upstream(text).unwrap();
+        assert_eq!((upstream.host.as_str(), upstream.port, upstream.scheme()), (host, port, "https"), "{text}");
+    }
+}
+
+#[test]
+fn an_allowed_host_names_its_port_and_perhaps_its_scheme() {
+    for (text, shown) in [
+        ("172.16.168.20:8001", "http://172.16.168.20:8001"),
+        ("http://172.16.168.20:8001", "http://172.16.168.20:8001"),
+        ("https://backend:8443", "https://backend:8443"),
+        ("https://backend", "https://backend:443"),
+        ("[::1]:80", "http://[::1]:80"),
+    ] {
+        let upstream = allowed_upstream(text).unwrap();
+        assert_eq!(format!("{}://{upstream}", upstream.scheme()), shown);
+    }
+    for bad in
+        ["", "backend", ":80", "backend:0", "backend:80/x", "*", "*.internal:80", "ftp://h:1", "u@h:1", "::1:80"]
+    {
+        assert!(allowed_upstream(bad).is_err(), "{bad:?} was taken");
+    }
+    for bad in ["https://backend:1", "http://backend:1", "backend", "backend:0", "[::1]", ""] {
+        assert!(bare_upstream(bad).is_none(), "{bad:?} was taken");
+    }
+}
+
+#[test]
 fn what_is_no_upstream_is_refused() {
     for bad in [
         "",
@@ -37,7 +71,11 @@ fn what_is_no_upstream_is_refused() {
         "http:/h:1",
         "http://-a:1",
         "http://a..b:1",
-        "https://127.0.0.1:8000",
+        "https://",
+        "https://127.0.0.1:0",
+        "https://127.0.0.1:8000/api",
+        "https://user@h",
+        "hhttps://h:1",
         "unix:/x",
         "http://ö:1",
         "http://127.0.0.1:80:80",

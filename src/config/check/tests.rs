@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod laid_over;
+mod outbound;
 mod refusals;
 mod secrets;
 mod together;
@@ -238,7 +239,7 @@ fn the_reference_file_names_every_key_that_is_known() {
     let text = std::fs::read_to_string(shipped("countersign")).unwrap();
     let words: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
     // Asked for only where one of their kind is written: rules, services, listeners.
-    let sample = format!("{LEAST}[services.x]\n[inbound.health]\npath = \"/\"\n");
+    let sample = format!("{LEAST}[services.x]\n[inbound.health]\npath = \"/\"\n[outbound]\n");
     let file = std::sync::Arc::new(crate::config::diagnostic::SourceFile::new("x".into(), sample, 0));
     let problems = Problems::default();
     crate::config::syntax::read(&file, None, false, &problems);

@@ -64,35 +64,20 @@ fn rule(mut table: Table<'_>) -> FileRule {
         contradiction(&table, exempt, "callers", callers.as_ref().map(|callers| &callers.place));
         contradiction(&table, exempt, "enforce", enforce.as_ref().map(|enforce| &enforce.place));
     }
-    let paths = not_empty(&table, paths, "paths", "leave the whole rule out, or say which paths");
-    let methods = not_empty(&table, methods, "methods", "leave `methods` out to cover every method");
-    let callers = not_empty(&table, callers, "callers", "leave `callers` out to let every known service call");
+    let paths = table.filled("paths", paths, "leave the whole rule out, or say which paths");
+    let methods = table.filled("methods", methods, "leave `methods` out to cover every method");
+    let callers = table.filled("callers", callers, "leave `callers` out to let every known service call");
     let rule = FileRule {
         name: name.map(|name| name.value),
         access,
-        paths: paths.unwrap_or_default(),
-        methods: methods.map(|methods| methods.into_iter().map(|method| method.value).collect()),
-        callers,
+        paths: paths.map_or_else(Vec::new, |paths| paths.value),
+        methods: methods.map(|methods| methods.value.into_iter().map(|method| method.value).collect()),
+        callers: callers.map(|callers| callers.value),
         enforce: enforce.map(|enforce| enforce.value),
         first_byte: first_byte.map(|first_byte| first_byte.value),
     };
     table.finish();
     rule
-}
-
-/// The list, unless it is there and says nothing.
-fn not_empty<T>(
-    table: &Table<'_>,
-    list: Option<Setting<Vec<Setting<T>>>>,
-    key: &'static str,
-    fix: &str,
-) -> Option<Vec<Setting<T>>> {
-    let list = list?;
-    if table.is_empty_list(key) {
-        let message = format!("`{}` is an empty list", table.full(key));
-        table.problems().add(Diagnostic::error(&list.place, message).expected("at least one entry").fix(fix));
-    }
-    (!list.value.is_empty()).then_some(list.value)
 }
 
 fn contradiction(table: &Table<'_>, exempt: &Setting<Access>, key: &'static str, place: Option<&Place>) {

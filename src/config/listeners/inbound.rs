@@ -1,0 +1,51 @@
+//! `[inbound]`: each guarded backend by itself.
+
+use super::{Checked, Ways, upstreams};
+use crate::config::diagnostic::{Diagnostic, Place};
+use crate::config::file::FileInbound;
+use crate::config::problems::Problems;
+use crate::config::{Inbound, Timeouts};
+use std::sync::Arc;
+
+/// `[inbound]`: those that are whole.
+pub(in crate::config) fn inbound(
+    written: Vec<FileInbound>,
+    timeouts: Timeouts,
+    problems: &Problems,
+) -> Vec<Checked<Inbound>> {
+    written.into_iter().filter_map(|inbound| one(inbound, timeouts, problems)).collect()
+}
+
+fn one(written: FileInbound, timeouts: Timeouts, problems: &Problems) -> Option<Checked<Inbound>> {
+    let missing = |key: &str, expected: &str| {
+        let (message, expected) = match &written.place {
+            Place::Flag(_) => (format!("`--{key}` is missing"), format!("`--{key} {expected}`")),
+            _ => (format!("`inbound.{key}` is missing"), format!("`{key} = \"{expected}\"`")),
+        };
+        problems.add(Diagnostic::error(&written.place, message).expected(expected).absence());
+    };
+    if !written.says_listen {
+        missing("listen", "127.0.0.1:8001");
+    }
+    if !written.upstreams.is_said {
+        missing("upstream", "http://127.0.0.1:8000");
+    }
+    for net in written.trusted_proxies.iter().filter(|net| net.value.prefix_len() == 0) {
+        let message = format!("`{}` trusts everyone: any caller could name any address as its own", net.value);
+        problems.add(Diagnostic::warning(&net.place, message).fix("list the addresses of the proxies in front"));
+    }
+    let towards = upstreams::checked("inbound", written.upstreams, problems);
+    let (listen, towards) = (written.listen?, towards?);
+    Some(Checked {
+        made: Arc::new(Inbound {
+            listen: listen.value.clone(),
+            upstreams: upstreams::together(&towards)?,
+            health: written.health.map(|health| health.value),
+            tls: None,
+            h2c: false,
+            trusted_proxies: written.trusted_proxies.into_iter().map(|net| net.value).collect(),
+            first_byte: written.first_byte.unwrap_or(timeouts.first_byte),
+        }),
+        ways: Ways { listen, towards },
+    })
+}
