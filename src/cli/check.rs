@@ -176,10 +176,7 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
     let inbound: Vec<_> = config
         .inbound
         .iter()
-        .map(|inbound| {
-            let upstreams = urls(inbound.upstreams.all());
-            json!({ "listen": listen(&inbound.listen), "upstream": upstreams.join(","), "upstreams": upstreams })
-        })
+        .map(|inbound| json!({ "listen": listen(&inbound.listen), "upstreams": urls(inbound.upstreams.all()) }))
         .collect();
     let outbound: Vec<_> = config.outbound.iter().map(|outbound| outbound_json(outbound)).collect();
     json!({
@@ -209,10 +206,7 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
 fn outbound_json(outbound: &Outbound) -> serde_json::Value {
     let listen = listen(&outbound.listen);
     match &outbound.destination {
-        Destination::Upstreams(upstreams) => {
-            let upstreams = urls(upstreams.all());
-            json!({ "listen": listen, "upstream": upstreams.join(","), "upstreams": upstreams })
-        }
+        Destination::Upstreams(upstreams) => json!({ "listen": listen, "upstreams": urls(upstreams.all()) }),
         Destination::ForwardProxy { allow, connect } => {
             let connect: Vec<String> = connect.iter().map(ToString::to_string).collect();
             json!({ "listen": listen, "forward_proxy": true, "allow": urls(allow), "connect": connect })
