@@ -4,11 +4,13 @@
 //! work at most: `hostile` is a common trick, `worst` two kilobytes of all of them at once.
 
 use countersign::keys::KeyTable;
+use countersign::policy::certificates::CertificateBindings;
 use countersign::policy::decide::{self, Moment, Policy, ReplayPolicy};
 use countersign::policy::enforcement::{Enforcement, Mode, Percentage, Sampling};
 use countersign::policy::failure_limit::FailureLimit;
 use countersign::policy::override_token::OverrideToken;
 use countersign::policy::replay::ReplayTable;
+use countersign::request::certificate::ClientCertificate;
 use countersign::request::client::LimitKey;
 use countersign::request::facts::{Claims, RequestFacts};
 use countersign::request::readings::Readings;
@@ -110,7 +112,14 @@ impl Signed {
             claims.note(name.as_bytes(), value.as_bytes());
         }
         let limit_key = LimitKey::V4([172, 16, 168, 22].into());
-        RequestFacts { method: "POST", path, query: None, claims, limit_key }
+        RequestFacts {
+            method: "POST",
+            path,
+            query: None,
+            claims,
+            certificate: ClientCertificate::NotAsked,
+            limit_key,
+        }
     }
 }
 
@@ -143,6 +152,7 @@ fn judge(c: &mut Criterion) {
     let (rules, keys, salt) = (rules(0), keys(), [7; 32]);
     let limit = FailureLimit::new(10, Duration::from_secs(300), 100_000);
     let replays = ReplayTable::new(100_000);
+    let bindings = CertificateBindings::default();
     let token = OverrideToken::from_text("fake-override-token").expect("a token");
     let moment = Moment { unix_seconds: NOW, monotonic: Instant::now(), random: 0 };
     let signed = Signed::new("npu-worker", "/api/npu/results/task-17");
@@ -172,6 +182,7 @@ fn judge(c: &mut Criterion) {
             replay: ReplayPolicy::Report(&replays),
             failure_limit: &limit,
             lockout: false,
+            certificates: &bindings,
             salt: &salt,
         };
         let facts = headers.facts(path);

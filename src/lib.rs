@@ -49,5 +49,6 @@ pub mod proxy;
 pub mod snapshot;
 pub mod systemd;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod wire;

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::keys::KeyTable;
 use crate::policy::enforcement::Enforcement;
 use crate::signature::signer::Signer;
+use crate::tls::TlsMaterials;
 use std::sync::Arc;
 
 /// One generation of configuration, keys and enforcement.
@@ -14,6 +15,8 @@ pub struct Snapshot {
     pub keys: Arc<KeyTable>,
     /// What leaves this VM is signed by it; `None` where nothing does.
     pub signer: Option<Arc<Signer>>,
+    /// What listeners and upstreams present and trust.
+    pub tls: Arc<TlsMaterials>,
     /// What is in force; at first the configuration's word, later the last writer's.
     pub enforcement: Enforcement,
     /// Counts up by one with every configuration that took effect, from 1.

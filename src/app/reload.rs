@@ -60,6 +60,7 @@ impl App {
             config: Arc::new(loaded.config),
             keys: Arc::new(table),
             signer,
+            tls: Arc::new(loaded.tls),
             enforcement,
             generation: running.generation + 1,
         });

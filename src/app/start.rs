@@ -97,7 +97,7 @@ impl App {
     /// # Errors
     /// When the surroundings do not let it; nothing is left running then.
     pub async fn start(source: Source, loaded: Loaded, log: Option<LogHandle>) -> Result<App, StartError> {
-        let Loaded { config, keys: table, mut watched, .. } = loaded;
+        let Loaded { config, keys: table, tls, mut watched, .. } = loaded;
         let part = |part| move |error| StartError::Part { part, error };
         let descriptors = process::raise_descriptor_limit();
         let state_dir = StateDir::hold(&config.state_dir)?;
@@ -156,6 +156,7 @@ impl App {
                 config: Arc::clone(&config),
                 keys: Arc::new(table),
                 signer: signer.map(Arc::new),
+                tls: Arc::new(tls),
                 enforcement: config.enforcement,
                 generation: 1,
             })),

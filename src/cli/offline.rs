@@ -36,6 +36,7 @@ pub(super) fn judged<'k>(
         replay: ReplayPolicy::Off,
         failure_limit: &FailureLimit::new(limit.failures, limit.window, 1),
         lockout: false,
+        certificates: &config.certificates,
         salt: &[0; 32],
     };
     let moment =

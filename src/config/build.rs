@@ -14,12 +14,14 @@ use super::listeners::Checked;
 use super::problems::{Problems, Setting};
 use super::secrets::KeysSaid;
 use super::{
-    Audit, AuditSink, Config, Keys, Log, LogFormat, OwnKey, RateLimit, ServiceIdentity, Signature, audit_file,
-    defaults, listeners, rules, secrets,
+    Audit, AuditSink, Config, Keys, Log, LogFormat, OwnKey, RateLimit, Service, ServiceIdentity, Signature,
+    audit_file, defaults, listeners, rules, secrets,
 };
 use crate::keys::KeyTable;
+use crate::policy::certificates::CertificateBindings;
 use crate::policy::enforcement::{Enforcement, Mode, Percentage};
 use crate::signature::key::ServiceId;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What surrounds the file.
@@ -90,6 +92,7 @@ pub(super) fn build(
         enforcement,
         override_token,
         rate_limit,
+        certificates: bound(&services),
         services,
         rules: rules?,
         timeouts: file.timeouts,
@@ -108,6 +111,11 @@ fn no_listener(problems: &Problems) {
     let problem = Diagnostic::error(&Place::Nowhere, "nothing is guarded and nothing is signed: there is no listener")
         .expected("an [inbound] with `listen` and `upstream`, or `--listen` and `--upstream`; or an [[outbound]] with `listen` and `upstream`");
     problems.add(problem.absence());
+}
+
+/// The services that must come with a certificate of a name.
+fn bound(services: &BTreeMap<ServiceId, Service>) -> CertificateBindings {
+    services.iter().filter_map(|(id, service)| Some((id, service.certificate.as_deref()?))).collect()
 }
 
 pub(super) fn value_or<T>(setting: Option<Setting<T>>, default: T) -> T {

@@ -3,7 +3,7 @@
 //! 1. Read the file and those it includes; note what is wrong in each, go on.
 //! 2. Lay the environment over it, then the flags.
 //! 3. Build the checked configuration; note what several keys say together.
-//! 4. Read the secrets it names, and ask whether the audit file can be written.
+//! 4. Read the secrets and certificates it names, and ask whether the audit file can be written.
 //! 5. One error anywhere refuses the whole; warnings alone do not.
 
 use super::build::{self, Surroundings};
@@ -11,11 +11,13 @@ use super::diagnostic::{Diagnostic, Diagnostics, Place, Severity};
 use super::env::{self, Environment};
 use super::file::FileConfig;
 use super::problems::Problems;
+use super::tls_files::{self, TlsSaid};
 use super::watched::Watched;
 use super::{Config, OwnKey, ServiceIdentity};
 use super::{flags, sources};
 use crate::keys::KeyTable;
 use crate::signature::key::ServiceId;
+use crate::tls::TlsMaterials;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -43,6 +45,8 @@ pub struct Loaded {
     pub config: Config,
     /// The keys it names; `None` where they were not read: there is no directory (yet), or only the text was looked at.
     pub keys: Option<KeyTable>,
+    /// What its listeners and upstreams present and trust; nothing where only the text was looked at.
+    pub tls: TlsMaterials,
     /// What a person should look at.
     pub warnings: Diagnostics,
     /// Every file it depends on, for the watcher.
@@ -68,14 +72,16 @@ pub fn load(
     env::overlay(environment, &mut written, &problems);
     flags::overlay(overrides, &mut written, &problems);
     watched.add_secrets(&written);
+    let tls_said = TlsSaid::of(&written);
     let around = Surroundings { environment, purpose, flags_alone: file.is_none() };
     let built = build::build(written, &around, &problems);
+    let tls = built.as_ref().map(|(config, _)| tls_files::load(config, &tls_said, purpose, &problems));
     let list = problems.into_list();
     match built {
         Some((config, keys)) if list.iter().all(|problem| problem.severity == Severity::Warning) => {
             watched.add_keys(&config.keys.dir);
             let warnings = Diagnostics::new(list, Watched::default());
-            Ok(Loaded { config: Config { files, ..config }, keys, warnings, watched })
+            Ok(Loaded { config: Config { files, ..config }, keys, tls: tls.unwrap_or_default(), warnings, watched })
         }
         Some(_) | None => Err(Diagnostics::new(list, watched)),
     }

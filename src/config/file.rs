@@ -52,6 +52,8 @@ pub(super) struct FileConfig {
     pub(super) outbound: Vec<FileOutbound>,
     /// `BACKEND_HOST`, `BACKEND_PORT` as they came: looked at only where an outbound listener needs them.
     pub(super) backend: (Option<Setting<String>>, Option<Setting<String>>),
+    /// Every file that a `tls`, `upstream_tls` or `redis_tls` names.
+    pub(super) tls_files: Vec<Setting<PathBuf>>,
     pub(super) keys_dir: Option<Setting<PathBuf>>,
     pub(super) window: Option<Setting<Duration>>,
     pub(super) replay: Option<Setting<Replay>>,

@@ -3,6 +3,7 @@
 //! `file` mirrors the TOML, `env` overlays the fleet's environment, `check` turns both into this, reporting every
 //! problem at once with `diagnostic`; `reload` watches and swaps whole.
 
+use crate::policy::certificates::CertificateBindings;
 use crate::policy::enforcement::Enforcement;
 use crate::policy::override_token::OverrideToken;
 use crate::rules::classify::RuleSet;
@@ -38,6 +39,7 @@ mod secrets;
 mod sources;
 mod syntax;
 mod table;
+mod tls_files;
 mod values;
 mod watch;
 mod watched;
@@ -70,6 +72,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// `[services.*]`
     pub services: BTreeMap<ServiceId, Service>,
+    /// `[services.*].certificate`, ready to be asked.
+    pub certificates: CertificateBindings,
     /// `[[rule]]` and `default_access`.
     pub rules: RuleSet,
     /// `[timeouts]`

@@ -100,7 +100,7 @@ pub enum Destination {
 }
 
 /// `tls` of an inbound listener. The files are read when a configuration is loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ServerTls {
     /// `cert`: PEM, the listener's own certificate first.
     pub cert: PathBuf,

@@ -96,6 +96,9 @@ impl Watched {
         for file in towards.filter_map(|upstreams| upstreams.tls.as_ref()).flat_map(|tls| tls.value.files()) {
             self.add_file(&file.value);
         }
+        for file in &written.tls_files {
+            self.add_file(&file.value);
+        }
         self.add_keys(written.keys_dir.as_ref().map_or(Path::new(defaults::KEYS_DIR), |dir| &dir.value));
     }
 

@@ -6,7 +6,7 @@
 //!
 //! 1. Exempt or open: allowed, and nothing else is looked at, slowed or counted.
 //! 2. Why would it be refused? The first of: headers missing, malformed, timestamp outside the window, keys unavailable,
-//!    unknown service or wrong signature, caller not allowed by each deciding rule, replayed (with `replay = "refuse"`).
+//!    unknown service or wrong signature, caller not allowed by each deciding rule or not by its connection's certificate, replayed (with `replay = "refuse"`).
 //! 3. No reason: `authenticated`, also beside an override. A reason and a valid override: `override`.
 //! 4. A reason and no override: a refusal. Mode and percentage decide whether it is carried out; if not, `would_refuse`.
 //! 5. A carried-out refusal counts against the client address. Beyond the limit it becomes `rate_limited`, with the true
@@ -24,6 +24,7 @@
 //! **Keys unavailable** is answered as such even over the limit: nobody can tell an honest caller from another, and an
 //! honest one must not be sent away for minutes for its neighbour's sake. It is not counted.
 
+use super::certificates::CertificateBindings;
 use super::decision::{Decision, Outcome, Refusal};
 use super::enforcement::{Draw, Enforcement, Percentage, Sampling};
 use super::failure_limit::{Admission, FailureLimit};
@@ -53,6 +54,8 @@ pub struct Policy<'p> {
     pub failure_limit: &'p FailureLimit,
     /// Does the limit also hold valid signatures and tokens?
     pub lockout: bool,
+    /// Which service must come over a connection with which name.
+    pub certificates: &'p CertificateBindings,
     /// The sampling salt.
     pub salt: &'p [u8; 32],
 }
@@ -193,7 +196,8 @@ impl Check<'_, '_, '_> {
         let presented = PresentedSignature::parse(&self.facts.claims)?;
         decision.skew_seconds = Some(presented.skew_seconds(now));
         let service = verify(&presented, self.facts, lookup, self.policy.window_seconds, now)?;
-        let allowed = callers_allow(self.policy.rules, &decision.classification, service.id());
+        let allowed = callers_allow(self.policy.rules, &decision.classification, service.id())
+            && self.policy.certificates.allow(service.id(), self.facts.certificate);
         decision.service = Some(service);
         if allowed { Ok(presented) } else { Err(Refusal::CallerNotAllowed) }
     }

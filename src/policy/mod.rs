@@ -3,6 +3,7 @@
 //!
 //! | file | the question it answers |
 //! |---|---|
+//! | [`certificates`] | Does the connection bear the name its service is bound to? |
 //! | [`decide`] | What comes of a request: the whole table, in its order? |
 //! | [`decision`] | In which words is that told? |
 //! | [`enforcement`] | Is this refusal carried out? |
@@ -11,6 +12,7 @@
 //! | [`replay`] | Has this very signature been seen before? |
 //! | [`outbound`] | May a request of this machine leave signed, and where to? |
 
+pub mod certificates;
 pub mod decide;
 pub mod decision;
 pub mod enforcement;

@@ -7,13 +7,15 @@
 use super::inbound;
 use super::outbound;
 use super::respond::{self, Wrapping};
+use super::secure::{self, Established, Secured};
 use super::worker::Worker;
 use crate::clock;
 use crate::config::{Config, Side};
+use crate::request::certificate::ClientCertificate;
 use crate::request::client::{ClientAddress, Peer};
 use crate::request::head::{self, HeadFault, HeadLimits, RequestHead, TargetForms};
 use crate::wire::buffer::Buffer;
-use crate::wire::socket::Socket;
+use crate::wire::socket::{Plain, Socket, Stream};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::{timeout, timeout_at};
@@ -27,6 +29,8 @@ pub(super) struct Client {
     pub(super) direct: (ClientAddress, Rc<str>),
     /// Which listener took it.
     pub(super) listener: usize,
+    /// What TLS says of it; `None` over a plain connection.
+    pub(super) secured: Option<Rc<Secured>>,
 }
 
 /// What follows a request on its connection.
@@ -48,40 +52,44 @@ enum Woken {
 }
 
 /// How long a fresh connection may still bring its first request once a drain has begun.
-const LAST_REQUEST: Duration = Duration::from_secs(1);
+pub(super) const LAST_REQUEST: Duration = Duration::from_secs(1);
 /// How long, and how many bytes, a client that is being answered may go on sending.
 const LINGER: Duration = Duration::from_secs(10);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(worker: &Worker, socket: Socket, peer: Peer, listener: usize) {
+pub(super) async fn serve(worker: &Worker, plain: Plain, peer: Peer, listener: usize) {
     worker.metrics.connections(1);
     let _open = Open(worker);
-    let direct = ClientAddress::of(peer, &[], []);
-    let direct = (direct, direct.to_string().into());
-    let mut client = Client { socket, buffer: Buffer::default(), peer, direct, listener };
-    let mut is_fresh = true;
-    loop {
-        if client.buffer.is_empty() {
-            match client.first_byte(worker, is_fresh).await {
-                Woken::Bytes => {}
-                Woken::Closed => return client.socket.farewell(),
-                Woken::TimedOut => {
-                    client.socket.farewell();
-                    return worker.metrics.timed_out(if is_fresh { "first_byte" } else { "idle" });
-                }
-            }
+    match secure::establish(worker, plain, listener).await {
+        Established::Ready(stream, secured) => {
+            Client::new(Socket::new(stream), secured.map(Rc::new), peer, listener).serve(worker).await;
         }
-        is_fresh = false;
-        // Boxed, so that an idle connection does not hold the room of a busy one.
-        match Box::pin(client.request(worker)).await {
-            // One that sends many requests at once takes its turns among the others.
-            After::Keep if !client.buffer.is_empty() => tokio::task::yield_now().await,
-            After::Keep => {}
-            After::Close => return,
-            After::Linger => return client.linger(worker).await,
+        Established::PlainHttp(plain) => {
+            let mut client = Client::new(Socket::new(Stream::Plain(plain)), None, peer, listener);
+            client.answer_unread(worker, &respond::NOT_TLS).await;
+            client.linger(worker).await;
         }
+        Established::Ended => {}
+    }
+}
+
+impl Client {
+    pub(super) fn new(socket: Socket, secured: Option<Rc<Secured>>, peer: Peer, listener: usize) -> Client {
+        let direct = ClientAddress::of(peer, &[], []);
+        let direct = (direct, direct.to_string().into());
+        Client { socket, buffer: Buffer::default(), peer, direct, listener, secured }
+    }
+
+    /// How the client reached us.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.secured.is_some() { "https" } else { "http" }
+    }
+
+    /// What its connection proved of it.
+    pub(super) fn certificate(&self) -> ClientCertificate<'_> {
+        self.secured.as_ref().map_or(ClientCertificate::NotAsked, |secured| secured.certificate())
     }
 }
 
@@ -94,6 +102,32 @@ impl Drop for Open<'_> {
 }
 
 impl Client {
+    /// Serves requests one after the other.
+    pub(super) async fn serve(mut self, worker: &Worker) {
+        let mut is_fresh = true;
+        loop {
+            if self.buffer.is_empty() {
+                match self.first_byte(worker, is_fresh).await {
+                    Woken::Bytes => {}
+                    Woken::Closed => return self.socket.farewell(),
+                    Woken::TimedOut => {
+                        self.socket.farewell();
+                        return worker.metrics.timed_out(if is_fresh { "first_byte" } else { "idle" });
+                    }
+                }
+            }
+            is_fresh = false;
+            // Boxed, so that an idle connection does not hold the room of a busy one.
+            match Box::pin(self.request(worker)).await {
+                // One that sends many requests at once takes its turns among the others.
+                After::Keep if !self.buffer.is_empty() => tokio::task::yield_now().await,
+                After::Keep => {}
+                After::Close => return,
+                After::Linger => return self.linger(worker).await,
+            }
+        }
+    }
+
     async fn first_byte(&mut self, worker: &Worker, is_fresh: bool) -> Woken {
         let wait = {
             let timeouts = &worker.shared.snapshot.load().config.timeouts;
@@ -133,23 +167,28 @@ impl Client {
             },
             Err(HeadEnd::Fault(fault)) => inbound::refuse_malformed(self, worker, fault).await,
             Err(HeadEnd::TimedOut) => {
-                let snapshot = worker.snapshot();
                 worker.metrics.timed_out("head");
-                let mut out = Vec::new();
-                let wrapping = Wrapping {
-                    request_id: &clock::request_id(),
-                    headers: &snapshot.config.refusal_headers,
-                    head_only: false,
-                    keep: false,
-                    announce_keep: false,
-                };
-                respond::REQUEST_TIMEOUT.write(&mut out, &wrapping);
-                // The client may be gone; there is nothing else to tell it.
-                let _ = self.socket.write_all(&out, snapshot.config.timeouts.write_idle).await;
+                self.answer_unread(worker, &respond::REQUEST_TIMEOUT).await;
                 After::Linger
             }
             Err(HeadEnd::Gone) => After::Close,
         }
+    }
+
+    /// Our own last answer where no request was read.
+    async fn answer_unread(&mut self, worker: &Worker, own: &respond::OwnAnswer) {
+        let snapshot = worker.snapshot();
+        let mut out = Vec::new();
+        let wrapping = Wrapping {
+            request_id: &clock::request_id(),
+            headers: &snapshot.config.refusal_headers,
+            head_only: false,
+            keep: false,
+            announce_keep: false,
+        };
+        own.write(&mut out, &wrapping);
+        // The client may be gone; there is nothing else to tell it.
+        let _ = self.socket.write_all(&out, snapshot.config.timeouts.write_idle).await;
     }
 
     /// Reads one whole head; what comes behind it stays in the buffer.

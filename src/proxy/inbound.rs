@@ -39,6 +39,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         path: head.path(),
         query: head.query(),
         claims,
+        certificate: client.certificate(),
         limit_key: address.limit_key(),
     };
     let unix_micros = clock::unix_micros();
@@ -103,7 +104,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     let choice = worker.routes[client.listener].choose();
     let known = Known {
         client: &address_text,
-        scheme: "http",
+        scheme: client.scheme(),
         request_id: &request_id,
         service: judged.service.as_ref(),
         trusted: client.peer.is_trusted(&inbound.trusted_proxies),
@@ -188,7 +189,7 @@ pub(super) fn wrapping<'w>(
 }
 
 /// The listener's own keys as the current generation has them. Listeners do not change while running.
-fn inbound_of(config: &Config, listener: usize) -> &Inbound {
+pub(super) fn inbound_of(config: &Config, listener: usize) -> &Inbound {
     &config.inbound[listener.min(config.inbound.len() - 1)]
 }
 
@@ -214,6 +215,7 @@ fn policy<'p>(snapshot: &'p Snapshot, worker: &'p Worker) -> Policy<'p> {
         },
         failure_limit: &worker.shared.failure_limit,
         lockout: config.rate_limit.lockout,
+        certificates: &config.certificates,
         salt: &worker.shared.salt,
     }
 }

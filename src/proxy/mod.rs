@@ -17,6 +17,7 @@ mod relay;
 mod respond;
 mod rewrite;
 mod route;
+mod secure;
 mod tunnel;
 mod worker;
 

@@ -32,6 +32,14 @@ pub(super) const REQUEST_TIMEOUT: OwnAnswer = OwnAnswer {
     retry_after: None,
 };
 
+/// Plain HTTP came where TLS is spoken.
+pub(super) const NOT_TLS: OwnAnswer = OwnAnswer {
+    status: 400,
+    code: "malformed_request",
+    detail: "This port speaks TLS: use https.",
+    retry_after: None,
+};
+
 /// The limits on connections are reached.
 pub(super) const TOO_MANY_CONNECTIONS: OwnAnswer = OwnAnswer {
     status: 503,
@@ -108,6 +116,7 @@ pub(super) fn to_head_fault(fault: HeadFault) -> OwnAnswer {
 pub(super) fn to_upstream_fault(fault: UpstreamFault) -> OwnAnswer {
     let (status, detail) = match fault {
         UpstreamFault::Unreachable => (502, "The upstream cannot be reached."),
+        UpstreamFault::Tls => (502, "The upstream cannot be reached securely."),
         UpstreamFault::Closed => (502, "The upstream closed the connection without an answer."),
         UpstreamFault::InvalidAnswer => (502, "The upstream's answer is not acceptable."),
         UpstreamFault::Busy => (503, "Too many requests are in flight to the upstream."),

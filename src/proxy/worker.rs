@@ -9,7 +9,7 @@ use crate::telemetry::audit::AuditQueue;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::health::UpstreamHealth;
 use crate::wire::buffer::BufferPool;
-use crate::wire::socket::{Plain, Socket, Stream};
+use crate::wire::socket::Plain;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -144,7 +144,7 @@ async fn serve(worker: Rc<Worker>, accepted: Accepted) {
         AcceptedStream::Unix(unix) => UnixStream::from_std(unix).map(Plain::Unix),
     };
     match stream {
-        Ok(stream) => downstream::serve(&worker, Socket::new(Stream::Plain(stream)), peer, listener).await,
+        Ok(plain) => downstream::serve(&worker, plain, peer, listener).await,
         Err(error) => tracing::warn!(%error, "an accepted connection cannot be registered"),
     }
     drop(permit);

@@ -3,6 +3,7 @@
 //! Facts borrow from the bytes of the head, never from a library's view of them, and hold no header but those the
 //! contract names: a decision cannot depend on anything else a caller sends.
 
+use super::certificate::ClientCertificate;
 use super::client::LimitKey;
 
 /// All that the checks may look at. Borrowed, so that building it allocates nothing.
@@ -16,6 +17,8 @@ pub struct RequestFacts<'a> {
     pub query: Option<&'a str>,
     /// The credentials the request presents.
     pub claims: Claims<'a>,
+    /// What the connection proved of its client.
+    pub certificate: ClientCertificate<'a>,
     /// Whom refusals are counted against and draws are made by.
     pub limit_key: LimitKey,
 }

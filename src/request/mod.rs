@@ -1,6 +1,7 @@
 //! What was sent? The bytes of a head, checked; the facts a decision may use; every reading of its path.
 
 pub mod authority;
+pub mod certificate;
 pub mod client;
 pub mod decode;
 pub mod facts;

@@ -110,6 +110,17 @@ pub const IN_FLIGHT: Family = family("countersign_requests_in_flight", "Requests
 pub const TUNNELS: Family = family("countersign_tunnels", "WebSockets and other upgrades open now");
 /// A number.
 pub const TUNNELS_OPENED: Family = family("countersign_tunnels_opened", "WebSockets and other upgrades made");
+/// By `kind`.
+pub const HANDSHAKES: Family =
+    family("countersign_tls_handshakes", "TLS handshakes with clients: full, or resumed from an earlier session");
+/// By `reason`.
+pub const HANDSHAKE_FAILURES: Family =
+    family("countersign_tls_handshake_failures", "TLS handshakes with clients that did not come about");
+/// Seconds since the epoch, by `file`.
+pub const CERTIFICATE_EXPIRY: Family = family(
+    "countersign_certificate_expiry_timestamp_seconds",
+    "When a certificate that we present ends, by its file as the configuration names it",
+);
 /// By `limit`.
 pub const LIMITS_HIT: Family = family("countersign_limits_hit", "What a limit turned away");
 /// By `timer`.

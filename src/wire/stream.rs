@@ -13,7 +13,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// The kinds of connection there are.
@@ -156,6 +156,22 @@ impl Plain {
         if let Plain::Tcp(tcp) = self {
             // An option of latency: without it the connection still works.
             let _ = tcp.set_nodelay(true);
+        }
+    }
+
+    /// Waits until something is there, and tells its first byte without taking it; `None` at the end.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub(crate) async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let peek = || {
+            let mut byte = [0];
+            let (count, _) = rustix::net::recv(&*self.kernel(), &mut byte, rustix::net::RecvFlags::PEEK)?;
+            Ok((count > 0).then_some(byte[0]))
+        };
+        match self {
+            Plain::Tcp(tcp) => tcp.async_io(Interest::READABLE, peek).await,
+            Plain::Unix(unix) => unix.async_io(Interest::READABLE, peek).await,
         }
     }
 

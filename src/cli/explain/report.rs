@@ -5,6 +5,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::policy::decision::{Decision, Outcome, Refusal};
 use crate::policy::enforcement::{Enforcement, Sampling};
+use crate::request::certificate::ClientCertificate;
 use crate::request::client::LimitKey;
 use crate::request::facts::{Claims, RequestFacts};
 use crate::request::head::{HeadFault, HeadLimits, RequestHead};
@@ -224,6 +225,7 @@ impl<'b> Bench<'b> {
             path: self.head.path(),
             query: self.head.query(),
             claims,
+            certificate: ClientCertificate::NotAsked,
             limit_key: LimitKey::V4(Ipv4Addr::LOCALHOST),
         };
         let circumstances = Circumstances {

@@ -5,6 +5,7 @@ use crate::cli::offline::{self, Circumstances};
 use crate::config::Config;
 use crate::keys::key_file::KeyFile;
 use crate::policy::decision::{Decision, Refusal};
+use crate::request::certificate::ClientCertificate;
 use crate::request::client::{ClientAddress, Peer};
 use crate::request::facts::{Claims, Presence, RequestFacts};
 use crate::signature::headers::PresentedSignature;
@@ -79,8 +80,14 @@ impl Report {
             claims.note(name.as_bytes(), value.as_bytes());
         }
         let limit_key = ClientAddress::of(Peer::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST)), &[], []).limit_key();
-        let facts =
-            RequestFacts { method: question.method, path: question.path, query: question.query, claims, limit_key };
+        let facts = RequestFacts {
+            method: question.method,
+            path: question.path,
+            query: question.query,
+            claims,
+            certificate: ClientCertificate::NotAsked,
+            limit_key,
+        };
         let mut report = Report {
             checks: Vec::new(),
             reason: None,

@@ -1,12 +1,14 @@
 //! The contract's table as a table: what comes in, what comes out, what is counted.
 #![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test")]
 
+mod certificates;
 mod counting;
 mod sampling;
 mod table;
 
 use super::*;
 use crate::policy::enforcement::Mode;
+use crate::request::certificate::{CertificateName, ClientCertificate};
 use crate::request::client::LimitKey;
 use crate::request::facts::Claims;
 use crate::rules::classify::{Access, DefaultAccess, Rule};
@@ -45,6 +47,9 @@ struct World {
     replays: ReplayTable,
     limit: FailureLimit,
     lockout: bool,
+    certificates: CertificateBindings,
+    /// What the connection proved; `None`: nobody asked.
+    proved: Option<Vec<CertificateName>>,
     start: Instant,
     /// Seconds since the start.
     elapsed: u64,
@@ -75,6 +80,8 @@ impl World {
             replays: ReplayTable::new(1000),
             limit: FailureLimit::new(10, Duration::from_secs(300), 1000),
             lockout: false,
+            certificates: CertificateBindings::default(),
+            proved: None,
             start: Instant::now(),
             elapsed: 0,
         }
@@ -96,6 +103,7 @@ impl World {
             path: request.path,
             query: None,
             claims,
+            certificate: self.proved.as_deref().map_or(ClientCertificate::NotAsked, ClientCertificate::Names),
             limit_key: LimitKey::V4(Ipv4Addr::new(192, 0, 2, request.client)),
         };
         let policy = Policy {
@@ -106,6 +114,7 @@ impl World {
             replay: (self.replay)(&self.replays),
             failure_limit: &self.limit,
             lockout: self.lockout,
+            certificates: &self.certificates,
             salt: &SALT,
         };
         let moment = Moment {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test")]
 
 use super::*;
+use crate::request::certificate::ClientCertificate;
 use crate::request::client::LimitKey;
 use crate::request::facts::Claims;
 use crate::signature::headers::SignatureHeaders;
@@ -52,7 +53,14 @@ fn check_with(
         claims.note(name.as_bytes(), value.as_bytes());
     }
     let presented = PresentedSignature::parse(&claims).unwrap();
-    let facts = RequestFacts { method, path, query: None, claims, limit_key: LimitKey::Unix(0) };
+    let facts = RequestFacts {
+        method,
+        path,
+        query: None,
+        claims,
+        certificate: ClientCertificate::NotAsked,
+        limit_key: LimitKey::Unix(0),
+    };
     verify(&presented, &facts, lookup(&keys()), window, now)
 }
 
@@ -175,7 +183,14 @@ fn without_keys_nothing_is_believed_or_disbelieved() {
         claims.note(name.as_bytes(), value.as_bytes());
     }
     let presented = PresentedSignature::parse(&claims).unwrap();
-    let facts = RequestFacts { method: "GET", path: "/x", query: None, claims, limit_key: LimitKey::Unix(0) };
+    let facts = RequestFacts {
+        method: "GET",
+        path: "/x",
+        query: None,
+        claims,
+        certificate: ClientCertificate::NotAsked,
+        limit_key: LimitKey::Unix(0),
+    };
     let found = verify(&presented, &facts, |_| KeyLookup::Unavailable, WINDOW, NOW);
     assert_eq!(found.unwrap_err(), VerifyFailure::KeysUnavailable);
     // what is too old is refused for that, and no key is asked for

@@ -7,6 +7,7 @@ use super::worker::{CLASSES, OUTCOMES, STATUS_CLASSES, WorkerMetrics};
 use super::{Metrics, UpstreamFault};
 use crate::policy::decision::Refusal;
 use crate::policy::enforcement::{Enforcement, Mode};
+use crate::tls::handshake::HandshakeFault;
 use crate::upstream::health::HealthState;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, text};
@@ -202,6 +203,15 @@ impl Scrape {
         both(names::CONNECTIONS, Some(names::CONNECTIONS_OPENED), |worker| &worker.connections);
         both(names::IN_FLIGHT, None, |worker| &worker.in_flight);
         both(names::TUNNELS, Some(names::TUNNELS_OPENED), |worker| &worker.tunnels);
+        let kinds = ["full", "resumed"]
+            .into_iter()
+            .enumerate()
+            .map(|(place, kind)| (vec![("kind", kind.to_owned())], sum(metrics, |worker| &worker.handshakes[place])));
+        self.counter(names::HANDSHAKES, kinds.collect());
+        let failures = HandshakeFault::ALL.into_iter().enumerate().map(|(place, fault)| {
+            (vec![("reason", fault.code().to_owned())], sum(metrics, |worker| &worker.handshake_faults[place]))
+        });
+        self.counter(names::HANDSHAKE_FAILURES, failures.collect());
         self.words(names::LIMITS_HIT, "limit", metrics, |worker| &worker.limits);
         self.words(names::TIMEOUTS, "timer", metrics, |worker| &worker.timeouts);
     }
@@ -230,6 +240,9 @@ impl Scrape {
         self.gauge(names::RELOAD_TIME, metrics.last_reload_ok_unix.load(Ordering::Relaxed) as f64);
         let (drawn_in, drawn_out) =
             (sum(metrics, |worker| &worker.drawn_in), sum(metrics, |worker| &worker.drawn_out));
+        let ends = metrics.certificates.load();
+        let ends = ends.iter().map(|(file, end)| (vec![("file", file.clone())], *end as f64));
+        self.families.push((names::CERTIFICATE_EXPIRY, Samples::Gauge(ends.collect())));
         if let Some(in_force) = metrics.in_force.load().as_deref() {
             self.enforcement(in_force);
         }

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::policy::enforcement::Enforcement;
 use crate::policy::replay::ReplayTable;
 use crate::upstream::health::UpstreamHealth;
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -35,6 +35,8 @@ pub struct Metrics {
     epoch: Instant,
     started_unix: u64,
     in_force: ArcSwapOption<(Enforcement, u64)>,
+    /// Files of own certificates, and when they end.
+    certificates: ArcSwap<Vec<(String, i64)>>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     last_reload_failed: AtomicU64,
@@ -54,6 +56,8 @@ pub enum UpstreamFault {
     ConnectTimeout,
     /// No first byte of the answer in time: 504 `upstream_timeout`.
     FirstByteTimeout,
+    /// Its certificate is not believed, or it speaks no TLS: 502 `upstream_tls`.
+    Tls,
     /// The connection ended before a whole head came: 502 `upstream_closed`.
     Closed,
     /// What came is not an acceptable answer: 502 `upstream_invalid_answer`.
@@ -64,10 +68,11 @@ pub enum UpstreamFault {
 
 impl UpstreamFault {
     /// Every fault, in the order of its number.
-    pub const ALL: [UpstreamFault; 6] = [
+    pub const ALL: [UpstreamFault; 7] = [
         UpstreamFault::Unreachable,
         UpstreamFault::ConnectTimeout,
         UpstreamFault::FirstByteTimeout,
+        UpstreamFault::Tls,
         UpstreamFault::Closed,
         UpstreamFault::InvalidAnswer,
         UpstreamFault::Busy,
@@ -79,6 +84,7 @@ impl UpstreamFault {
             UpstreamFault::Unreachable => "upstream_unreachable",
             UpstreamFault::ConnectTimeout => "upstream_connect_timeout",
             UpstreamFault::FirstByteTimeout => "upstream_timeout",
+            UpstreamFault::Tls => "upstream_tls",
             UpstreamFault::Closed => "upstream_closed",
             UpstreamFault::InvalidAnswer => "upstream_invalid_answer",
             UpstreamFault::Busy => "upstream_busy",
@@ -99,6 +105,7 @@ impl Metrics {
             epoch,
             started_unix,
             in_force: ArcSwapOption::empty(),
+            certificates: ArcSwap::default(),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             last_reload_failed: AtomicU64::new(0),
@@ -124,6 +131,11 @@ impl Metrics {
     /// What is in force from now on.
     pub fn set_in_force(&self, enforcement: Enforcement, generation: u64) {
         self.in_force.store(Some(Arc::new((enforcement, generation))));
+    }
+
+    /// The certificates we present from now on: their files, and when each ends (unix seconds).
+    pub fn set_certificates(&self, certificates: impl IntoIterator<Item = (String, i64)>) {
+        self.certificates.store(Arc::new(certificates.into_iter().collect()));
     }
 
     /// One attempt to reload; `unix_seconds` now.

@@ -1,11 +1,13 @@
 use super::*;
 use crate::config::Upstream;
+use crate::policy::certificates::CertificateBindings;
 use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::{Decision, Outcome, Refusal};
 use crate::policy::enforcement::{Mode, Percentage, Sampling};
 use crate::policy::failure_limit::FailureLimit;
 use crate::policy::override_token::OverrideToken;
 use crate::policy::replay::ReplayTable;
+use crate::request::certificate::ClientCertificate;
 use crate::request::client::LimitKey;
 use crate::request::facts::{Claims, Presence, RequestFacts};
 use crate::rules::classify::{Class, DefaultAccess, RuleSet};
@@ -79,9 +81,17 @@ fn decide(
         replay,
         failure_limit: &FailureLimit::new(10, Duration::from_secs(300), 10),
         lockout: false,
+        certificates: &CertificateBindings::default(),
         salt: &[0; 32],
     };
-    let facts = RequestFacts { method: "POST", path: "/x", query: None, claims, limit_key: LimitKey::Unix(1000) };
+    let facts = RequestFacts {
+        method: "POST",
+        path: "/x",
+        query: None,
+        claims,
+        certificate: ClientCertificate::NotAsked,
+        limit_key: LimitKey::Unix(1000),
+    };
     let moment = Moment { unix_seconds: NOW, monotonic: Instant::now(), random: 0 };
     judge(
         &policy,

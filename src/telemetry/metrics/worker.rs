@@ -5,6 +5,7 @@ use super::services::{AttemptResult, Services};
 use super::{UpstreamFault, names};
 use crate::policy::decision::{Decision, Outcome, Refusal};
 use crate::rules::classify::Class;
+use crate::tls::handshake::HandshakeFault;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,6 +42,9 @@ pub struct WorkerMetrics {
     pub(super) connections: UpDown,
     pub(super) in_flight: UpDown,
     pub(super) tunnels: UpDown,
+    /// Full, resumed.
+    pub(super) handshakes: [Count; 2],
+    pub(super) handshake_faults: [Count; HandshakeFault::ALL.len()],
     pub(super) limits: Words,
     pub(super) timeouts: Words,
 }
@@ -73,6 +77,8 @@ impl WorkerMetrics {
             connections: UpDown::default(),
             in_flight: UpDown::default(),
             tunnels: UpDown::default(),
+            handshakes: Default::default(),
+            handshake_faults: Default::default(),
             limits: Words::new(names::LIMITS),
             timeouts: Words::new(names::TIMERS),
         }
@@ -177,6 +183,16 @@ impl WorkerMetrics {
     /// A downstream connection opened (+1) or ended (-1).
     pub fn connections(&self, change: i64) {
         self.connections.change(change);
+    }
+
+    /// A TLS handshake with a client came about; by resuming a session?
+    pub fn handshake(&self, resumed: bool) {
+        self.handshakes[usize::from(resumed)].add(1);
+    }
+
+    /// A TLS handshake with a client did not.
+    pub fn handshake_failed(&self, fault: HandshakeFault) {
+        self.handshake_faults[fault as usize].add(1);
     }
 
     /// Something refused by a limit; which (`connections`, `connections_per_address`, `descriptors`).

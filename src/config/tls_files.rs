@@ -1,0 +1,71 @@
+//! The certificates and keys that a configuration names: are they there, and are they any good?
+//!
+//! Every file of every listener and upstream is read, and every problem stands where the file was named. A service that is bound to
+//! a certificate where no listener asks for one is a warning: the binding says nothing there.
+
+use super::check::Purpose;
+use super::diagnostic::{Diagnostic, Place};
+use super::file::FileConfig;
+use super::problems::{Problems, Setting};
+use super::{ClientTls, Config};
+use crate::clock;
+use crate::keys::secret_file::SecretReader;
+use crate::tls::TlsMaterials;
+use crate::tls::material::{Findings, Loader};
+use std::path::{Path, PathBuf};
+
+/// Where each file was named.
+pub(super) struct TlsSaid(Vec<Setting<PathBuf>>);
+
+impl TlsSaid {
+    pub(super) fn of(file: &FileConfig) -> TlsSaid {
+        TlsSaid(file.tls_files.clone())
+    }
+
+    fn place(&self, path: &Path) -> Place {
+        let said = self.0.iter().find(|said| said.value == path);
+        said.map_or_else(|| Place::Path(path.to_owned()), |said| said.place.clone())
+    }
+
+    fn note(&self, findings: Findings, problems: &Problems) {
+        for fault in findings.faults {
+            problems.add(Diagnostic::error(&self.place(&fault.path), fault.to_string()));
+        }
+        for remark in findings.remarks {
+            let problem = Diagnostic::warning(&self.place(remark.path()), remark.to_string());
+            problems.add(problem.fix("renew it; the new files are taken up by themselves"));
+        }
+    }
+}
+
+/// Everything that the configuration presents and trusts; nothing where only its text is looked at.
+pub(super) fn load(config: &Config, said: &TlsSaid, purpose: Purpose, problems: &Problems) -> TlsMaterials {
+    asked_anywhere(config, problems);
+    if purpose == Purpose::Inspect {
+        return TlsMaterials::default();
+    }
+    let mut loader = Loader::new(SecretReader::of_process(), clock::unix_seconds());
+    for tls in config.inbound.iter().filter_map(|inbound| inbound.tls.as_ref()) {
+        said.note(loader.server(tls), problems);
+    }
+    let upstreams =
+        config.sides().flat_map(|side| config.upstreams(side)).filter_map(|upstream| upstream.tls.as_deref());
+    let redis = config.keys.redis.as_ref().and_then(|redis| redis.tls.as_ref());
+    let clients: Vec<&ClientTls> = upstreams.chain(redis).collect();
+    for tls in clients {
+        said.note(loader.client(tls), problems);
+    }
+    loader.materials()
+}
+
+fn asked_anywhere(config: &Config, problems: &Problems) {
+    let asks = |tls: &super::ServerTls| tls.client_ca.is_some();
+    if config.certificates.is_empty() || config.inbound.iter().any(|inbound| inbound.tls.as_ref().is_some_and(asks)) {
+        return;
+    }
+    for id in config.services.iter().filter(|(_, service)| service.certificate.is_some()).map(|(id, _)| id) {
+        let message = format!("`services.{id}.certificate` says nothing: no listener asks for client certificates");
+        let problem = Diagnostic::warning(&Place::Nowhere, message);
+        problems.add(problem.fix("add `client_ca` to the `tls` of the listener that this service calls"));
+    }
+}
