@@ -36,3 +36,4 @@ mod support;
 mod systemd_boot;
 mod tunnels;
 mod upstream;
+mod upstreams;

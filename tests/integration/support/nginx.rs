@@ -19,12 +19,16 @@ impl Nginx {
     /// Starts one with these directives in its one `server` block; it serves files, and echoes the request line as it
     /// came and as it was read.
     pub(crate) fn start(server: &str) -> Option<Nginx> {
+        Nginx::start_at(free_address(), server)
+    }
+
+    /// The same, at this address.
+    pub(crate) fn start_at(address: SocketAddr, server: &str) -> Option<Nginx> {
         let Some(program) = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists())
         else {
             missing("nginx");
             return None;
         };
-        let address = free_address();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         let root = path.join("files");
