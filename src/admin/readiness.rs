@@ -1,10 +1,12 @@
 //! [`Readiness`]: may traffic be sent here?
 //!
-//! Ready is who serves (listeners open, not draining) and has, for every listener, an upstream that answered its last check:
-//! where there are several, one is enough, and the answer mentions the others. A reload that was refused is no reason: the
-//! configuration before it serves on, whole. The answer mentions it, without what was wrong, which may quote the
-//! configuration.
+//! Ready is who serves (listeners open, not draining) and has, for every inbound listener, an upstream that answered its last
+//! check: where there are several, one is enough, and the answer mentions the others. Where an outbound listener leads is
+//! mentioned only: that a service elsewhere is down must not take this one, which calls it, out of service as well. A
+//! reload that was refused is no reason: the configuration before it serves on, whole. The answer mentions it, without what
+//! was wrong, which may quote the configuration.
 
+use crate::config::Side;
 use crate::upstream::health::{HealthState, UpstreamHealth};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -15,13 +17,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 pub struct Readiness {
     stage: AtomicU8,
     /// By listener.
-    upstreams: Vec<Vec<Arc<UpstreamHealth>>>,
+    upstreams: Vec<(Side, Vec<Arc<UpstreamHealth>>)>,
     reload_refused: AtomicBool,
 }
 
 impl Readiness {
     /// Not ready: starting. `upstreams`: those of each listener.
-    pub fn new(upstreams: Vec<Vec<Arc<UpstreamHealth>>>) -> Readiness {
+    pub fn new(upstreams: Vec<(Side, Vec<Arc<UpstreamHealth>>)>) -> Readiness {
         Readiness { stage: AtomicU8::new(STARTING), upstreams, reload_refused: AtomicBool::new(false) }
     }
 
@@ -49,17 +51,20 @@ impl Readiness {
             DRAINING => reasons.push("draining: the process is about to end".to_owned()),
             _ => {}
         }
-        reasons.extend(
-            self.upstreams.iter().filter(|of_listener| !is_served(of_listener)).flat_map(|all| troubles(all)),
-        );
+        reasons.extend(self.troubles(true));
         reasons
     }
 
     /// What is worth knowing and stands against nothing, for people.
     fn notes(&self) -> Vec<String> {
         let refused = self.reload_refused.load(Ordering::Relaxed).then(|| RELOAD_NOTE.to_owned());
-        let out = self.upstreams.iter().filter(|of_listener| is_served(of_listener)).flat_map(|all| troubles(all));
-        refused.into_iter().chain(out).collect()
+        refused.into_iter().chain(self.troubles(false)).collect()
+    }
+
+    /// What is wrong with upstreams of the listeners whose case stands against readiness, or of the others.
+    fn troubles(&self, stands_against: bool) -> impl Iterator<Item = String> {
+        let listeners = self.upstreams.iter().filter(move |(side, all)| is_in_the_way(*side, all) == stands_against);
+        listeners.flat_map(|(_, all)| all).filter_map(|upstream| trouble(upstream))
     }
 
     /// The answer to `/readyz`: whether ready, why not, and what is worth knowing besides.
@@ -68,7 +73,7 @@ impl Readiness {
         let upstreams: Vec<Value> = self
             .upstreams
             .iter()
-            .flatten()
+            .flat_map(|(_, of_listener)| of_listener)
             .map(|upstream| json!({ "upstream": upstream.name(), "state": upstream.state().code() }))
             .collect();
         let ready = reasons.is_empty();
@@ -81,20 +86,23 @@ impl Readiness {
     }
 }
 
-/// Has this listener an upstream to go to?
-fn is_served(upstreams: &[Arc<UpstreamHealth>]) -> bool {
-    upstreams.is_empty() || upstreams.iter().any(|upstream| upstream.state() == HealthState::Up)
+/// Should nothing be sent to this listener, because it has nowhere to go with it?
+fn is_in_the_way(side: Side, upstreams: &[Arc<UpstreamHealth>]) -> bool {
+    match side {
+        Side::Inbound(_) => upstreams.iter().all(|upstream| upstream.state() != HealthState::Up),
+        Side::Outbound(_) => false,
+    }
 }
 
-fn troubles(upstreams: &[Arc<UpstreamHealth>]) -> impl Iterator<Item = String> {
-    upstreams.iter().filter_map(|upstream| match upstream.state() {
+fn trouble(upstream: &UpstreamHealth) -> Option<String> {
+    match upstream.state() {
         HealthState::Up => None,
         HealthState::Unknown => Some(format!("upstream {} is not checked yet", upstream.name())),
         HealthState::Down => {
             let why = upstream.down().map(|down| down.why.clone()).unwrap_or_default();
             Some(format!("upstream {} is down: {why}", upstream.name()))
         }
-    })
+    }
 }
 
 const RELOAD_NOTE: &str = "the last reload was refused and the configuration before it serves on; the log says why";
@@ -113,9 +121,13 @@ mod tests {
         health
     }
 
+    fn inbound<const N: usize>(upstreams: [Vec<Arc<UpstreamHealth>>; N]) -> Readiness {
+        Readiness::new(upstreams.into_iter().enumerate().map(|(place, all)| (Side::Inbound(place), all)).collect())
+    }
+
     #[test]
     fn ready_is_who_serves_and_whose_upstreams_answer() {
-        let readiness = Readiness::new(vec![vec![upstream(HealthState::Up)], vec![upstream(HealthState::Up)]]);
+        let readiness = inbound([vec![upstream(HealthState::Up)], vec![upstream(HealthState::Up)]]);
         assert!(!readiness.answer().0);
         readiness.serving();
         assert_eq!(readiness.reasons(), [""; 0]);
@@ -138,7 +150,7 @@ mod tests {
             (HealthState::Down, "is down: the answer is malformed (refused)"),
             (HealthState::Unknown, "is not checked yet"),
         ] {
-            let readiness = Readiness::new(vec![vec![upstream(HealthState::Up)], vec![upstream(state)]]);
+            let readiness = inbound([vec![upstream(HealthState::Up)], vec![upstream(state)]]);
             readiness.serving();
             let (ready, answer) = readiness.answer();
             assert!(!ready);
@@ -151,7 +163,7 @@ mod tests {
     #[test]
     fn of_several_upstreams_one_that_answers_is_enough_and_the_others_are_told_of() {
         let several = vec![upstream(HealthState::Down), upstream(HealthState::Up), upstream(HealthState::Unknown)];
-        let readiness = Readiness::new(vec![several.clone()]);
+        let readiness = inbound([several.clone()]);
         readiness.serving();
         let (ready, answer) = readiness.answer();
         assert!(ready && answer["notes"][0].as_str().unwrap().contains("is down"), "{answer}");
@@ -161,6 +173,15 @@ mod tests {
         let (ready, answer) = readiness.answer();
         assert!(!ready && answer["reasons"].as_array().unwrap().len() == 3, "{answer}");
         assert_eq!(answer.get("notes"), None);
+    }
+
+    #[test]
+    fn where_an_outbound_listener_leads_is_told_of_and_no_reason() {
+        let up = (Side::Inbound(0), vec![upstream(HealthState::Up)]);
+        let readiness = Readiness::new(vec![up, (Side::Outbound(0), vec![upstream(HealthState::Down)])]);
+        readiness.serving();
+        let (ready, answer) = readiness.answer();
+        assert!(ready && answer["notes"][0].as_str().unwrap().contains("is down"), "{answer}");
     }
 
     #[test]

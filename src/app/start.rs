@@ -135,8 +135,10 @@ impl App {
         let replay = Arc::new(ReplayTable::new(REPLAY_CAPACITY));
         metrics.watch_replay(Arc::clone(&replay));
         metrics.watch_upstreams(healths);
-        let by_listener =
-            upstreams.iter().map(|(_, list)| list.iter().map(|(_, health)| Arc::clone(health)).collect());
+        let by_listener = upstreams
+            .iter()
+            .filter(|(side, _)| config.chooses(*side))
+            .map(|(side, list)| (*side, list.iter().map(|(_, health)| Arc::clone(health)).collect()));
         let readiness = Arc::new(Readiness::new(by_listener.collect()));
         let admin_state = Arc::new(AdminState {
             metrics: Arc::clone(&metrics),
@@ -177,6 +179,7 @@ impl App {
             Proxy::start(Arc::clone(&shared), sockets.collect(), config.workers).map_err(part("the workers"))?;
         let checks = upstreams
             .into_iter()
+            .filter(|(side, _)| config.chooses(*side))
             .flat_map(|(side, list)| list.into_iter().map(move |(_, upstream)| (side, upstream)))
             .map(|(side, upstream)| HealthCheck::start(side, upstream, config.health(side).cloned()))
             .collect();

@@ -42,6 +42,18 @@ impl super::Config {
         }
     }
 
+    /// Do the upstreams of this listener do the same, so that it needs one of them? Those of a forward proxy are destinations
+    /// that requests name: they are nobody's to choose, and nothing is asked of them.
+    pub fn chooses(&self, side: Side) -> bool {
+        match side {
+            Side::Inbound(_) => true,
+            Side::Outbound(place) => match self.outbound[place].destination {
+                Destination::Upstreams(_) => true,
+                Destination::ForwardProxy { .. } => false,
+            },
+        }
+    }
+
     /// How the upstreams of this listener are asked for their health.
     pub fn health(&self, side: Side) -> Option<&Health> {
         match side {
