@@ -7,10 +7,12 @@ use crate::signature::key::{ServiceId, ServiceKeys};
 use crate::signature::verify::KeyLookup;
 use std::collections::HashMap;
 
+pub mod cache;
 pub mod dir;
 pub mod env_file;
 pub mod key_file;
 pub mod redis;
+pub mod sealed;
 pub mod secret_file;
 pub mod write;
 
