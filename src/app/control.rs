@@ -9,8 +9,10 @@
 
 use super::start::{AdminServer, App};
 use super::{RunError, summary};
+use crate::clock;
 use crate::systemd;
 use crate::telemetry::audit::record::Event;
+use crate::tls::expiry::Remark;
 use std::io;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -107,7 +109,10 @@ impl App {
                     }
                     self.reload("file");
                 }
-                _ = look.tick() => self.look(&mut standstill)?,
+                _ = look.tick() => {
+                    self.look(&mut standstill)?;
+                    self.look_at_certificates();
+                }
                 // A hang of this loop stops the kicks by itself, one of the accept loop is seen by the looks.
                 () = watchdog.due() => if standstill == 0 { systemd::kick_watchdog() },
             }
@@ -153,6 +158,18 @@ impl App {
             tracing::error!(records = lost, "audit records were lost: the sink did not take them in time");
         }
         tracing::info!("stopped");
+    }
+
+    /// Says which of our own certificates ends soon, once at each step.
+    pub(super) fn look_at_certificates(&mut self) {
+        for remark in self.certificates.look(self.shared.snapshot.load().tls.own(), clock::unix_seconds()) {
+            match remark {
+                Remark::EndsSoon { .. } => tracing::warn!(file = %remark.path().display(), "{remark}: renew it"),
+                Remark::Ended { .. } | Remark::NotYet { .. } => {
+                    tracing::error!(file = %remark.path().display(), "{remark}");
+                }
+            }
+        }
     }
 
     /// Are all parts alive? `standstill` counts looks in a row at an accept loop that did not turn.

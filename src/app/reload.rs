@@ -5,7 +5,7 @@
 //! 2. Swap one snapshot. A request in flight is judged by the one it took; no request sees parts of two.
 //! 3. Tell those who only follow: log level, failure limit, health checks, admin hosts, metrics, the watch.
 
-use super::start::{App, HealthCheck, service_ids};
+use super::start::{App, HealthCheck, certificates, service_ids};
 use super::{keys, summary};
 use crate::clock;
 use crate::config::Config;
@@ -113,10 +113,17 @@ impl App {
         self.admin_state.allowed_hosts.store(Arc::new(config.admin.allowed_hosts.clone()));
         self.shared.metrics.set_services(service_ids(config, &now.keys));
         self.shared.metrics.set_in_force(now.enforcement, now.generation);
+        self.shared.metrics.set_certificates(certificates(&now.tls));
+        self.look_at_certificates();
         for check in &mut self.checks {
             let health = config.health(check.side);
             if health != check.how.as_ref() {
-                *check = HealthCheck::start(check.side, Arc::clone(&check.upstream), health.cloned());
+                *check = HealthCheck::start(
+                    check.side,
+                    Arc::clone(&check.upstream),
+                    health.cloned(),
+                    &self.shared.snapshot,
+                );
             }
         }
     }

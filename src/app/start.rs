@@ -12,12 +12,14 @@ use crate::keys::KeyTable;
 use crate::policy::failure_limit::FailureLimit;
 use crate::policy::replay::ReplayTable;
 use crate::proxy::{Listener, Proxy, Shared};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, SnapshotCell};
 use crate::systemd::Inherited;
 use crate::telemetry::audit::record::{Event, Fact};
 use crate::telemetry::audit::{AuditLog, StateChange};
 use crate::telemetry::logging::LogHandle;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::TlsMaterials;
+use crate::tls::expiry::ExpiryWatch;
 use crate::upstream::health::UpstreamHealth;
 use arc_swap::ArcSwap;
 use std::io;
@@ -41,6 +43,7 @@ pub struct App {
     pub(super) checks: Vec<HealthCheck>,
     pub(super) watcher: Watcher,
     pub(super) changes: mpsc::Receiver<Changed>,
+    pub(super) certificates: ExpiryWatch,
     pub(super) log: Option<LogHandle>,
     pub(super) socket_files: Vec<SocketFile>,
     addresses: Vec<SocketAddr>,
@@ -131,6 +134,7 @@ impl App {
         let healths: Vec<_> =
             upstreams.iter().flat_map(|(_, list)| list.iter().map(|(_, health)| Arc::clone(health))).collect();
         metrics.set_in_force(config.enforcement, 1);
+        metrics.set_certificates(certificates(&tls));
         metrics.watch_audit(audit.queue().clone());
         let replay = Arc::new(ReplayTable::new(REPLAY_CAPACITY));
         metrics.watch_replay(Arc::clone(&replay));
@@ -181,10 +185,12 @@ impl App {
             .into_iter()
             .filter(|(side, _)| config.chooses(*side))
             .flat_map(|(side, list)| list.into_iter().map(move |(_, upstream)| (side, upstream)))
-            .map(|(side, upstream)| HealthCheck::start(side, upstream, config.health(side).cloned()))
+            .map(|(side, upstream)| {
+                HealthCheck::start(side, upstream, config.health(side).cloned(), &shared.snapshot)
+            })
             .collect();
 
-        let app = App {
+        let mut app = App {
             source,
             shared,
             proxy,
@@ -195,6 +201,7 @@ impl App {
             checks,
             watcher,
             changes,
+            certificates: ExpiryWatch::default(),
             log,
             socket_files: opened.socket_files,
             addresses,
@@ -202,6 +209,7 @@ impl App {
         };
         app.readiness.serving();
         summary::log_start(&app.shared.snapshot.load(), descriptors);
+        app.look_at_certificates();
         app.record(Event::Start, "process", "started".to_owned(), summary::facts(&app.shared.snapshot.load()));
         Ok(app)
     }
@@ -231,6 +239,11 @@ fn list(config: &Config, side: Side) -> UpstreamList {
     config.upstreams(side).iter().map(|upstream| (upstream.clone(), UpstreamHealth::new(upstream.clone()))).collect()
 }
 
+/// The files of the certificates we present, and when each ends.
+pub(super) fn certificates(tls: &TlsMaterials) -> impl Iterator<Item = (String, i64)> {
+    tls.own().iter().map(|own| (own.path.display().to_string(), own.certificate.not_after))
+}
+
 /// The ids that may become values of a metric's label: never what a request claims.
 pub(super) fn service_ids<'c>(config: &'c Config, keys: &'c KeyTable) -> impl Iterator<Item = &'c str> {
     config.services.keys().chain(keys.ids()).map(|id| id.as_str())
@@ -250,8 +263,14 @@ impl AdminServer {
 }
 
 impl HealthCheck {
-    pub(super) fn start(side: Side, upstream: Arc<UpstreamHealth>, how: Option<Health>) -> HealthCheck {
-        let task = tokio::spawn(Arc::clone(&upstream).watch(how.clone()));
+    pub(super) fn start(
+        side: Side,
+        upstream: Arc<UpstreamHealth>,
+        how: Option<Health>,
+        now: &Arc<SnapshotCell>,
+    ) -> HealthCheck {
+        let now = Arc::clone(now);
+        let task = tokio::spawn(Arc::clone(&upstream).watch(how.clone(), move || Arc::clone(&now.load().tls)));
         HealthCheck { side, upstream, how, task }
     }
 }

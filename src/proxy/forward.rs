@@ -108,10 +108,10 @@ pub(super) async fn forward(client: &mut Client, mut exchange: Exchange<'_>, evi
     let mut was_sent = false;
     loop {
         let target = exchange.choice.target();
-        let reused = if was_sent { None } else { target.pool.reuse(ready) };
+        let reused = if was_sent { None } else { target.pool.reuse(&evidence.snapshot.tls, ready) };
         let (may_retry, connection) = match reused {
             Some(connection) => (is_retriable(head) && upload.is_done(), connection),
-            None => match target.pool.connect(config.timeouts.connect).await {
+            None => match target.pool.connect(&evidence.snapshot.tls, config.timeouts.connect).await {
                 Ok(connection) => (false, connection),
                 Err(fault) => {
                     target.health.suspect();

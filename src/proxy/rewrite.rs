@@ -180,7 +180,12 @@ fn put_length(out: &mut Vec<u8>, length: u64) {
 
 /// The upstream's own `host:port`, as `Host` wants it.
 pub(super) fn authority(upstream: &Upstream) -> String {
-    if upstream.port == 80 { upstream.host.clone() } else { upstream.to_string() }
+    if upstream.port == default_port(upstream) { upstream.host.clone() } else { upstream.to_string() }
+}
+
+/// The port that goes without saying.
+fn default_port(upstream: &Upstream) -> u16 {
+    if upstream.tls.is_some() { 443 } else { 80 }
 }
 
 /// A `Location` that names the upstream's own address, rewritten to the address the client used: a redirect must neither
@@ -188,12 +193,15 @@ pub(super) fn authority(upstream: &Upstream) -> String {
 fn location(value: &[u8], request: &RequestHead, known: &Known<'_>) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(value).ok()?;
     let (scheme, rest) = text.split_once("//")?;
-    if !["", "http:", "https:"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return None;
-    }
+    let implied = match scheme.to_ascii_lowercase().as_str() {
+        "" => default_port(known.upstream),
+        "http:" => 80,
+        "https:" => 443,
+        _ => return None,
+    };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (named, path) = rest.split_at(end);
-    if !names_upstream(named, known.upstream) {
+    if !names_upstream(named, implied, known.upstream) {
         return None;
     }
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -203,10 +211,10 @@ fn location(value: &[u8], request: &RequestHead, known: &Known<'_>) -> Option<Ve
     })
 }
 
-fn names_upstream(named: &str, upstream: &Upstream) -> bool {
+fn names_upstream(named: &str, implied: u16, upstream: &Upstream) -> bool {
     let (host, port) = match named.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
-        _ => (named, Some(80)),
+        _ => (named, Some(implied)),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let is_loopback = |host: &str| {

@@ -17,6 +17,7 @@
 
 use crate::clock;
 use crate::config::{Health, Upstream};
+use crate::tls::TlsMaterials;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -137,14 +138,16 @@ impl UpstreamHealth {
     }
 
     /// Checks for ever; runs in the control runtime and is ended by dropping or aborting it. Without `check` it only
-    /// connects, every 5 s.
-    pub async fn watch(self: Arc<Self>, check: Option<Health>) {
+    /// connects, every 5 s. `tls`: what an upstream is verified with now.
+    pub async fn watch(self: Arc<Self>, check: Option<Health>, tls: impl Fn() -> Arc<TlsMaterials>) {
         let interval = check.as_ref().map_or(CONNECT_INTERVAL, |check| check.interval);
         let limit = interval.clamp(SOON, LONGEST_CHECK);
         let mut streak = Streak::default();
         loop {
             self.suspected.store(false, Ordering::Relaxed);
-            let checked = tokio::time::timeout(limit, probe::probe(&self.upstream, &self.name, check.as_ref())).await;
+            let materials = tls();
+            let probe = probe::probe(&self.upstream, &self.name, check.as_ref(), &materials);
+            let checked = tokio::time::timeout(limit, probe).await;
             let result = checked.unwrap_or(Err(ProbeFault::TimedOut(limit)));
             self.note(streak.step(result.is_ok()), result.err());
             let pause = streak.pause(interval);

@@ -1,17 +1,21 @@
 //! [`Pool`]: one worker's connections to one upstream: kept while fresh, made when needed.
 //!
 //! uvicorn closes idle connections after 5 s; one used just then dies under a request that may not be sent twice. So idle
-//! ones are dropped after 3 s, and one whose end has already come is never
-//! handed out.
+//! ones are dropped after 3 s, and one whose end has already come is never handed out.
+//!
+//! Over TLS a connection is as good as what it was verified with: after a reload none made with the old CA or the old client
+//! certificate is used again.
 
 use crate::clock;
 use crate::config::Upstream;
 use crate::telemetry::metrics::UpstreamFault;
+use crate::tls::{ClientMaterial, TlsMaterials, handshake};
 use crate::wire::buffer::{Buffer, BufferPool};
 use crate::wire::socket::{Plain, Socket, Stream};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
@@ -19,6 +23,8 @@ use tokio::net::TcpStream;
 const FRESH: Duration = Duration::from_secs(3);
 /// Idle connections kept at most.
 const KEPT: usize = 512;
+/// The least time between two warnings that no TLS comes about.
+const TLS_WARNINGS: Duration = Duration::from_secs(10);
 /// How long a resolved name is believed.
 const RESOLVED_FOR: Duration = Duration::from_secs(5);
 
@@ -29,6 +35,8 @@ pub struct Connection {
     pub socket: Socket,
     /// What was read and not yet taken.
     pub buffer: Buffer,
+    /// What its server was verified with; `None` without TLS.
+    verified_with: Option<Arc<ClientMaterial>>,
 }
 
 /// One worker's connections to one upstream.
@@ -38,20 +46,40 @@ pub struct Pool {
     idle: RefCell<Vec<(Instant, Connection)>>,
     resolved: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
     sweeping: Cell<bool>,
+    warned: Cell<Option<Instant>>,
+}
+
+impl Connection {
+    fn is_verified_with(&self, now: Option<&Arc<ClientMaterial>>) -> bool {
+        match (&self.verified_with, now) {
+            (None, None) => true,
+            (Some(then), Some(now)) => Arc::ptr_eq(then, now),
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
 }
 
 impl Pool {
     /// An empty pool.
     pub fn new(upstream: Upstream) -> Rc<Pool> {
-        Rc::new(Pool { upstream, idle: RefCell::default(), resolved: RefCell::default(), sweeping: Cell::new(false) })
+        Rc::new(Pool {
+            upstream,
+            idle: RefCell::default(),
+            resolved: RefCell::default(),
+            sweeping: Cell::new(false),
+            warned: Cell::default(),
+        })
     }
 
     /// The freshest idle connection that still lives, if there is one. Anything to read on it is an end, or an answer
     /// nobody asked for: it is closed, and its bytes reach no client.
-    pub fn reuse(&self, now: Instant) -> Option<Connection> {
+    pub fn reuse(&self, tls: &TlsMaterials, now: Instant) -> Option<Connection> {
         loop {
             let (since, connection) = self.idle.borrow_mut().pop()?;
-            if now.saturating_duration_since(since) < FRESH && connection.socket.is_quiet() {
+            if now.saturating_duration_since(since) < FRESH
+                && connection.is_verified_with(self.material(tls))
+                && connection.socket.is_quiet()
+            {
                 return Some(connection);
             }
             connection.socket.farewell();
@@ -61,16 +89,45 @@ impl Pool {
     /// A new connection.
     ///
     /// # Errors
-    /// [`UpstreamFault::Unreachable`] or [`UpstreamFault::ConnectTimeout`].
-    pub async fn connect(&self, within: Duration) -> Result<Connection, UpstreamFault> {
-        let stream = tokio::time::timeout(within, self.try_addresses())
-            .await
-            .map_err(|_| UpstreamFault::ConnectTimeout)?
-            .map_err(|error| {
-                tracing::debug!(upstream = %self.upstream.host, port = self.upstream.port, %error, "upstream unreachable");
-                UpstreamFault::Unreachable
-            })?;
-        Ok(Connection { socket: Socket::new(Stream::Plain(Plain::Tcp(stream))), buffer: Buffer::default() })
+    /// [`UpstreamFault::Unreachable`], [`UpstreamFault::ConnectTimeout`] or [`UpstreamFault::Tls`].
+    pub async fn connect(&self, tls: &TlsMaterials, within: Duration) -> Result<Connection, UpstreamFault> {
+        let material = self.material(tls);
+        let stream =
+            tokio::time::timeout(within, self.open(material)).await.map_err(|_| UpstreamFault::ConnectTimeout)??;
+        let verified_with = material.cloned();
+        Ok(Connection { socket: Socket::new(stream), buffer: Buffer::default(), verified_with })
+    }
+
+    /// What this upstream is verified with; `None` without TLS.
+    fn material<'t>(&self, tls: &'t TlsMaterials) -> Option<&'t Arc<ClientMaterial>> {
+        self.upstream.tls.as_deref().and_then(|how| tls.client(how))
+    }
+
+    async fn open(&self, material: Option<&Arc<ClientMaterial>>) -> Result<Stream, UpstreamFault> {
+        let tcp = self.try_addresses().await.map_err(|error| {
+            tracing::debug!(upstream = %self.upstream.host, port = self.upstream.port, %error, "upstream unreachable");
+            UpstreamFault::Unreachable
+        })?;
+        let plain = Plain::Tcp(tcp);
+        match (&self.upstream.tls, material) {
+            (None, _) => Ok(Stream::Plain(plain)),
+            (Some(_), Some(material)) => match handshake::connect(material, &self.upstream, plain).await {
+                Ok((stream, _)) => Ok(Stream::Tls(Box::new(stream))),
+                Err(error) => Err(self.not_secure(&error)),
+            },
+            // A configuration is loaded with what its upstreams are verified with; if that ever breaks, nothing goes unverified.
+            (Some(_), None) => Err(self.not_secure(&std::io::Error::other("nothing to verify it with was loaded"))),
+        }
+    }
+
+    /// An upstream whose certificate is wrong is the operator's affair, but each request would say so.
+    pub fn not_secure(&self, error: &std::io::Error) -> UpstreamFault {
+        let now = clock::monotonic();
+        if self.warned.get().is_none_or(|last| now.saturating_duration_since(last) >= TLS_WARNINGS) {
+            self.warned.set(Some(now));
+            tracing::warn!(upstream = %self.upstream, %error, "no TLS with the upstream");
+        }
+        UpstreamFault::Tls
     }
 
     async fn try_addresses(&self) -> std::io::Result<TcpStream> {

@@ -6,12 +6,14 @@
 
 use crate::config::{Health, Upstream};
 use crate::request::framing::{ChunkReader, ChunkStep};
+use crate::tls::{TlsMaterials, handshake};
 use crate::upstream::answer::{AnswerHead, MAX_ANSWER_HEAD, head_end};
 use crate::wire::body::BodyLength;
+use crate::wire::stream::Plain;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Why a check failed.
@@ -20,6 +22,14 @@ pub enum ProbeFault {
     /// No connection.
     #[error("cannot connect to {upstream}: {error}")]
     Unreachable {
+        /// `host:port`.
+        upstream: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// No TLS.
+    #[error("no TLS with {upstream}: {error}")]
+    Tls {
         /// `host:port`.
         upstream: String,
         /// Why.
@@ -59,16 +69,24 @@ pub enum ProbeFault {
 }
 
 /// Does the upstream answer as it should? `name`: what it is called in `Host` and in messages.
-pub(super) async fn probe(upstream: &Upstream, name: &str, check: Option<&Health>) -> Result<(), ProbeFault> {
-    let mut stream = TcpStream::connect((upstream.lookup_host(), upstream.port))
-        .await
-        .map_err(|error| ProbeFault::Unreachable { upstream: name.to_owned(), error })?;
-    let Some(check) = check else { return Ok(()) };
+pub(super) async fn probe(
+    upstream: &Upstream,
+    name: &str,
+    check: Option<&Health>,
+    tls: &TlsMaterials,
+) -> Result<(), ProbeFault> {
+    let mut stream = open(upstream, name, tls).await?;
+    let Some(check) = check else {
+        // That it could be opened is the answer.
+        let _ = stream.shutdown().await;
+        return Ok(());
+    };
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: countersign-health\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         check.path
     );
     stream.write_all(request.as_bytes()).await.map_err(ProbeFault::Broken)?;
+    stream.flush().await.map_err(ProbeFault::Broken)?;
     let mut answer = Answer { stream, buffer: Vec::new() };
     let head = answer.head().await?;
     if head.status() != check.expect {
@@ -78,6 +96,29 @@ pub(super) async fn probe(upstream: &Upstream, name: &str, check: Option<&Health
         return Ok(());
     }
     members_are_there(&answer.body(head.length()).await?, &check.json)
+}
+
+/// A connection, with or without TLS.
+type Opened = Box<dyn Bytes + Send>;
+
+trait Bytes: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Bytes for T {}
+
+async fn open(upstream: &Upstream, name: &str, tls: &TlsMaterials) -> Result<Opened, ProbeFault> {
+    let tcp = TcpStream::connect((upstream.lookup_host(), upstream.port))
+        .await
+        .map_err(|error| ProbeFault::Unreachable { upstream: name.to_owned(), error })?;
+    let plain = Plain::Tcp(tcp);
+    let Some(how) = &upstream.tls else { return Ok(Box::new(plain)) };
+    let secured = match tls.client(how) {
+        Some(material) => handshake::connect(material, upstream, plain).await,
+        None => Err(io::Error::other("nothing to verify it with was loaded")),
+    };
+    match secured {
+        Ok((stream, _)) => Ok(Box::new(stream)),
+        Err(error) => Err(ProbeFault::Tls { upstream: name.to_owned(), error }),
+    }
 }
 
 fn members_are_there(body: &[u8], expected: &BTreeMap<String, serde_json::Value>) -> Result<(), ProbeFault> {
@@ -90,7 +131,7 @@ fn members_are_there(body: &[u8], expected: &BTreeMap<String, serde_json::Value>
 
 /// An answer being read.
 struct Answer {
-    stream: TcpStream,
+    stream: Opened,
     /// Read and not yet used.
     buffer: Vec<u8>,
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::tls::TlsMaterials;
 use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -59,7 +60,7 @@ fn check(json: &[(&str, &str)]) -> Health {
 
 async fn probe(answer: impl Into<Vec<u8>>, check: &Health) -> Result<(), String> {
     let (upstream, _requests) = upstream(answer.into()).await;
-    probe::probe(&upstream, "name", Some(check)).await.map_err(|fault| fault.to_string())
+    probe::probe(&upstream, "name", Some(check), &TlsMaterials::default()).await.map_err(|fault| fault.to_string())
 }
 
 #[tokio::test]
@@ -115,7 +116,7 @@ async fn any_other_answer_is_not_and_says_why() {
 #[tokio::test]
 async fn the_question_is_a_plain_get_on_a_connection_of_its_own() {
     let (upstream, mut requests) = upstream(b"HTTP/1.1 200 OK\r\n\r\n".to_vec()).await;
-    probe::probe(&upstream, "backend:80", Some(&check(&[]))).await.unwrap();
+    probe::probe(&upstream, "backend:80", Some(&check(&[])), &TlsMaterials::default()).await.unwrap();
     let request = requests.recv().await.unwrap();
     assert!(request.starts_with("GET /api/health?deep=1 HTTP/1.1\r\nHost: backend:80\r\n"), "{request}");
     assert!(request.contains("\r\nConnection: close\r\n"), "{request}");
@@ -125,9 +126,9 @@ async fn the_question_is_a_plain_get_on_a_connection_of_its_own() {
 async fn without_a_check_it_is_enough_to_accept_a_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = Upstream::http("127.0.0.1", listener.local_addr().unwrap().port());
-    assert!(probe::probe(&upstream, "x", None).await.is_ok());
+    assert!(probe::probe(&upstream, "x", None, &TlsMaterials::default()).await.is_ok());
     drop(listener);
-    let fault = probe::probe(&upstream, "127.0.0.1:1", None).await.unwrap_err().to_string();
+    let fault = probe::probe(&upstream, "127.0.0.1:1", None, &TlsMaterials::default()).await.unwrap_err().to_string();
     assert!(fault.contains("cannot connect to 127.0.0.1:1"), "{fault}");
 }
 
@@ -145,7 +146,7 @@ async fn the_watch_sees_an_upstream_go_and_come_back() {
     let address = listener.local_addr().unwrap();
     let health = UpstreamHealth::new(Upstream::http("127.0.0.1", address.port()));
     assert_eq!(health.state(), HealthState::Unknown);
-    let watch = tokio::spawn(Arc::clone(&health).watch(None));
+    let watch = tokio::spawn(Arc::clone(&health).watch(None, Arc::default));
     becomes(&health, HealthState::Up).await;
     assert!(health.down().is_none());
     drop(listener);
@@ -167,7 +168,7 @@ async fn an_upstream_that_hangs_is_down() {
     // accepts by the kernel, and never answers
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let health = UpstreamHealth::new(Upstream::http("127.0.0.1", listener.local_addr().unwrap().port()));
-    let watch = tokio::spawn(Arc::clone(&health).watch(Some(check(&[]))));
+    let watch = tokio::spawn(Arc::clone(&health).watch(Some(check(&[])), Arc::default));
     becomes(&health, HealthState::Down).await;
     assert!(health.down().unwrap().why.contains("no answer within 1s"));
     watch.abort();
