@@ -11,9 +11,13 @@ pub mod cache;
 pub mod dir;
 pub mod env_file;
 pub mod key_file;
+pub mod record;
 pub mod redis;
+pub mod rotation;
 pub mod sealed;
 pub mod secret_file;
+pub mod store;
+pub mod usage;
 pub mod write;
 
 /// Every key that may verify a signature, by service. Immutable: a reload makes a new one.

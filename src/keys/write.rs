@@ -7,15 +7,15 @@
 //! Root writes on behalf of whoever owns the directory: the files go to the directory's owner. A directory that root
 //! makes itself goes to the user `countersign`, where there is one.
 
+use super::record::KeyText;
 use crate::clock;
 use crate::signature::key::{Fingerprint, ServiceId, ServiceKey};
-use data_encoding::HEXLOWER;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A key file that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,31 +51,36 @@ pub enum WriteFault {
 /// # Errors
 /// When the key file cannot be written; without `replace`, also when there is one.
 pub fn generate(directory: &Path, id: &ServiceId, replace: bool) -> Result<Written, WriteFault> {
-    let mut bytes = clock::random_bytes::<32>().map_err(|error| WriteFault::Io {
+    let key = KeyText::generate().map_err(|error| WriteFault::Io {
         action: "take random bytes for",
         path: key_path(directory, id),
-        error: io::Error::other(error),
+        error,
     })?;
-    let text = Zeroizing::new(HEXLOWER.encode(&bytes));
-    bytes.zeroize();
-    write(directory, id, &text, replace)
+    write(directory, id, key.reveal(), Some(clock::unix_seconds()), replace)
 }
 
-/// Writes `ID.env` with this key; makes the directory (0700) where it is missing.
+/// Writes `ID.env` with this key, made at this time where that is known; makes the directory (0700) where it is missing.
 ///
 /// # Errors
 /// As [`generate`]; also when the text is no key.
-pub fn write(directory: &Path, id: &ServiceId, key: &str, replace: bool) -> Result<Written, WriteFault> {
+pub fn write(
+    directory: &Path,
+    id: &ServiceId,
+    key: &str,
+    made: Option<u64>,
+    replace: bool,
+) -> Result<Written, WriteFault> {
     let path = key_path(directory, id);
     let io = |action, error| WriteFault::Io { action, path: path.clone(), error };
     let fingerprint = ServiceKey::from_text(key).map_err(|error| io("write", io::Error::other(error)))?.fingerprint();
     make_directory(directory)?;
     let temporary = directory.join(format!(".{id}.env.{}.new", std::process::id()));
+    let made = made.map(|made| format!("SERVICE_KEY_MADE={made}\n")).unwrap_or_default();
     let text = Zeroizing::new(format!(
         "# Key of the service {id}. Whoever can read this can call in its name: mode 600.\nSERVICE_ID={id}\n\
-         SERVICE_KEY={key}\n"
+         SERVICE_KEY={key}\n{made}"
     ));
-    let placed = fill(&temporary, directory, &text).map_err(|error| io("write", error)).and_then(|()| {
+    let placed = fill(&temporary, directory, None, &text).map_err(|error| io("write", error)).and_then(|()| {
         place(&temporary, &path, replace).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => WriteFault::Exists(path.clone()),
             _ => io("write", error),
@@ -90,12 +95,29 @@ pub fn write(directory: &Path, id: &ServiceId, key: &str, replace: bool) -> Resu
     Ok(Written { id: id.clone(), path, fingerprint })
 }
 
+/// Writes a private file (0600) in one step, in the place of another if there is one. `owner`: whose it is to be, where we may say so.
+///
+/// # Errors
+/// When the system does not let us; what was there is then untouched.
+pub fn private_file(path: &Path, text: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().display();
+    let temporary = directory.join(format!(".{name}.{}.new", std::process::id()));
+    let placed = fill(&temporary, directory, owner, text).and_then(|()| std::fs::rename(&temporary, path));
+    if let Err(error) = placed {
+        // Only tidying up: the fault that is reported matters more.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
+    File::open(directory)?.sync_all()
+}
+
 /// Where the key of a service is kept.
 pub fn key_path(directory: &Path, id: &ServiceId) -> PathBuf {
     directory.join(format!("{id}.env"))
 }
 
-fn fill(temporary: &Path, directory: &Path, text: &str) -> io::Result<()> {
+fn fill(temporary: &Path, directory: &Path, owner: Option<(u32, u32)>, text: &str) -> io::Result<()> {
     match std::fs::remove_file(temporary) {
         // Left by a process of this number that was killed half-way.
         Ok(()) => {}
@@ -103,9 +125,14 @@ fn fill(temporary: &Path, directory: &Path, text: &str) -> io::Result<()> {
         Err(error) => return Err(error),
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
-    let holder = std::fs::metadata(directory)?;
-    if rustix::process::geteuid().is_root() && (holder.uid(), holder.gid()) != (0, 0) {
-        std::os::unix::fs::fchown(&file, Some(holder.uid()), Some(holder.gid()))?;
+    if rustix::process::geteuid().is_root() {
+        let (uid, gid) = match owner {
+            Some(owner) => owner,
+            None => std::fs::metadata(directory).map(|holder| (holder.uid(), holder.gid()))?,
+        };
+        if (uid, gid) != (0, 0) {
+            std::os::unix::fs::fchown(&file, Some(uid), Some(gid))?;
+        }
     }
     file.write_all(text.as_bytes())?;
     file.sync_all()
@@ -126,7 +153,7 @@ fn place(temporary: &Path, path: &Path, replace: bool) -> io::Result<()> {
     }
 }
 
-fn make_directory(directory: &Path) -> Result<(), WriteFault> {
+pub(super) fn make_directory(directory: &Path) -> Result<(), WriteFault> {
     if directory.is_dir() {
         return Ok(());
     }

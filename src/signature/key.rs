@@ -162,6 +162,19 @@ const FINGERPRINT_TEXT: &[u8] = b"\0countersign key fingerprint";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 4]);
 
+impl Fingerprint {
+    /// The fingerprint that reads so; `None` when the text is none.
+    pub fn parse(text: &str) -> Option<Fingerprint> {
+        let well_formed = text.len() == 8 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        u32::from_str_radix(text, 16).ok().filter(|_| well_formed).map(|bits| Fingerprint(bits.to_be_bytes()))
+    }
+
+    /// To spread keys by.
+    pub(crate) const fn first_byte(self) -> u8 {
+        self.0[0]
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in self.0 {

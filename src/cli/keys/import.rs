@@ -83,7 +83,7 @@ pub(super) fn import(
     }
     if !dry_run {
         for key in found.iter().filter(|key| key.action != Action::Unchanged) {
-            write(directory, &key.id, &key.file.text, key.action == Action::Replace)
+            write(directory, &key.id, &key.file.text, key.file.made, key.action == Action::Replace)
                 .map_err(|fault| CliError::Failed(fault.to_string()))?;
         }
     }

@@ -15,6 +15,7 @@
 //! | `names` | What is each entry called? |
 //! | [`read`] | Which keys are there, until when, and what goes with them? |
 //! | [`write`] | How does a key change, in one step; who may change it now? |
+//! | [`change`] | How does it change only if nobody else changed it meanwhile? |
 //! | [`verifiers`] | Which sidecars run, what have they loaded, which key did they see last? |
 //! | [`news`] | What changed, as soon as it did? |
 //! | `link`, `sentinel`, `tls` | How is the master reached? |
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
+pub mod change;
 mod error;
 mod link;
 mod names;
@@ -40,7 +42,6 @@ pub use error::{EntryFault, StoreError};
 pub use names::{Entry, VerifierName};
 pub use news::{News, Subscription};
 pub use read::{Companion, Listing, SecondKey, Stored};
-pub use verifiers::Used;
 pub use write::Lease;
 
 /// How long one operation may take, unless told otherwise.

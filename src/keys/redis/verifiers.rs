@@ -5,6 +5,7 @@
 
 use super::read::{text, wrong_type};
 use super::{Entry, RedisStore, StoreError, VerifierName, names};
+use crate::keys::usage::Used;
 use crate::signature::key::{Fingerprint, ServiceId};
 use redis::Value;
 use std::collections::BTreeMap;
@@ -15,17 +16,6 @@ pub const PRESENCE: Duration = Duration::from_secs(30);
 
 /// Nobody has more VMs.
 const MOST_VERIFIERS: usize = 10_000;
-
-/// When a key was last seen used, by whom, before which verifier.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Used {
-    /// Unix seconds.
-    pub at: u64,
-    /// The client's address.
-    pub client: String,
-    /// The verifier that saw it; its text.
-    pub verifier: String,
-}
 
 impl RedisStore {
     /// This verifier runs.
@@ -101,7 +91,7 @@ impl RedisStore {
         let mut command = redis::cmd("HSET");
         command.arg(Entry::Used(id.clone()).to_string());
         for (key, used) in keys {
-            command.arg(key.to_string()).arg(used.text());
+            command.arg(key.to_string()).arg(used.to_text());
         }
         self.query::<u64>("HSET", &command).await.map(drop)
     }
@@ -136,17 +126,5 @@ impl RedisStore {
         // What is no text was not written by us, and tells nothing.
         let of = |value| text(value).ok().map(|text| (*text).clone());
         Ok(pairs.into_iter().filter_map(|(name, value)| Some((of(name)?, of(value)?))).collect())
-    }
-}
-
-impl Used {
-    fn text(&self) -> String {
-        format!("{} {} {}", self.at, self.client, self.verifier)
-    }
-
-    fn parse(text: &str) -> Option<Used> {
-        let mut words = text.splitn(3, ' ');
-        let at = words.next()?.parse().ok()?;
-        Some(Used { at, client: words.next()?.to_owned(), verifier: words.next()?.to_owned() })
     }
 }

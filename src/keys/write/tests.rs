@@ -72,7 +72,7 @@ fn what_a_killed_process_left_behind_is_in_nobodys_way() {
 #[test]
 fn a_text_that_is_no_key_and_a_place_that_is_no_directory_are_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let fault = write(directory.path(), &id("a"), "aaaaaaaaa", false).unwrap_err().to_string();
+    let fault = write(directory.path(), &id("a"), "aaaaaaaaa", None, false).unwrap_err().to_string();
     assert!(fault.contains("9 characters") && !fault.contains("aaaa"), "{fault}");
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
