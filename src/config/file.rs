@@ -12,6 +12,7 @@ mod inbound;
 mod operation;
 mod outbound;
 mod rules;
+mod server_tls;
 mod upstreams;
 
 pub(super) use inbound::FileInbound;
@@ -52,8 +53,6 @@ pub(super) struct FileConfig {
     pub(super) outbound: Vec<FileOutbound>,
     /// `BACKEND_HOST`, `BACKEND_PORT` as they came: looked at only where an outbound listener needs them.
     pub(super) backend: (Option<Setting<String>>, Option<Setting<String>>),
-    /// Every file that a `tls`, `upstream_tls` or `redis_tls` names.
-    pub(super) tls_files: Vec<Setting<PathBuf>>,
     pub(super) keys_dir: Option<Setting<PathBuf>>,
     pub(super) window: Option<Setting<Duration>>,
     pub(super) replay: Option<Setting<Replay>>,
@@ -71,6 +70,17 @@ pub(super) struct FileConfig {
     pub(super) admin: FileAdmin,
     pub(super) log_level: Option<Setting<LogLevel>>,
     pub(super) log_format: Option<Setting<LogFormat>>,
+}
+
+impl FileConfig {
+    /// Every file that a `tls` or `upstream_tls` names.
+    pub(super) fn tls_files(&self) -> impl Iterator<Item = &Setting<PathBuf>> {
+        let listeners = self.inbound.iter().filter_map(|inbound| inbound.tls.as_ref());
+        let towards = self.inbound.iter().map(|inbound| &inbound.upstreams);
+        let towards = towards.chain(self.outbound.iter().map(|outbound| &outbound.upstreams));
+        let clients = towards.filter_map(|upstreams| upstreams.tls.as_ref());
+        listeners.flat_map(|tls| tls.files()).chain(clients.flat_map(|tls| tls.value.files()))
+    }
 }
 
 /// `[enforcement]`

@@ -19,7 +19,7 @@ pub(super) struct TlsSaid(Vec<Setting<PathBuf>>);
 
 impl TlsSaid {
     pub(super) fn of(file: &FileConfig) -> TlsSaid {
-        TlsSaid(file.tls_files.clone())
+        TlsSaid(file.tls_files().cloned().collect())
     }
 
     fn place(&self, path: &Path) -> Place {

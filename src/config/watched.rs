@@ -91,12 +91,7 @@ impl Watched {
         if let Some(TokenSource::File(path)) = written.enforcement.override_token.as_ref().map(|token| &token.value) {
             self.add_file(path);
         }
-        let towards = written.inbound.iter().map(|inbound| &inbound.upstreams);
-        let towards = towards.chain(written.outbound.iter().map(|outbound| &outbound.upstreams));
-        for file in towards.filter_map(|upstreams| upstreams.tls.as_ref()).flat_map(|tls| tls.value.files()) {
-            self.add_file(&file.value);
-        }
-        for file in &written.tls_files {
+        for file in written.tls_files() {
             self.add_file(&file.value);
         }
         self.add_keys(written.keys_dir.as_ref().map_or(Path::new(defaults::KEYS_DIR), |dir| &dir.value));

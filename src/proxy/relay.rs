@@ -10,6 +10,7 @@ use super::rewrite;
 use crate::clock;
 use crate::request::head::Version;
 use crate::telemetry::metrics::UpstreamFault;
+use crate::tls::handshake::tls_error;
 use crate::upstream::answer::{AnswerHead, MAX_ANSWER_HEAD, head_end};
 use crate::wire::body::{BodyLength, Transfer, TransferFault, WrittenAs};
 use crate::wire::buffer::{Buffer, LARGE};
@@ -107,6 +108,10 @@ impl Relay<'_> {
             };
             match timeout_at(wake.into(), self.upstream.read(buffer, &worker.buffers, MAX_ANSWER_HEAD)).await {
                 Ok(Ok(count)) if count > 0 => {}
+                // Our certificate is not believed, or what came is no TLS: that is no end, and no staleness.
+                Ok(Err(error)) if tls_error(&error).is_some() => {
+                    return Err(Ended::Fault(self.exchange.choice.target().pool.not_secure(&error)));
+                }
                 // An end before any byte of an answer: the connection was stale, or the upstream gave up.
                 Ok(Ok(_) | Err(_)) if looked_at == 0 => return Err(Ended::Stale),
                 Ok(Ok(_) | Err(_)) => return Err(Ended::Fault(UpstreamFault::Closed)),

@@ -1,5 +1,6 @@
 //! `[inbound]`, `[[inbound]]`: the guarded backends as they are written.
 
+use super::server_tls::{self, FileServerTls};
 use super::upstreams::{self, FileUpstreams};
 use crate::config::addresses;
 use crate::config::diagnostic::Place;
@@ -16,6 +17,7 @@ pub(in crate::config) struct FileInbound {
     pub(in crate::config) listen: Option<Setting<Listen>>,
     pub(in crate::config) upstreams: FileUpstreams,
     pub(in crate::config) health: Option<Setting<Health>>,
+    pub(in crate::config) tls: Option<FileServerTls>,
     pub(in crate::config) trusted_proxies: Vec<Setting<IpNet>>,
     pub(in crate::config) first_byte: Option<Duration>,
     /// Where the table stands.
@@ -31,6 +33,7 @@ impl FileInbound {
             listen: None,
             upstreams: FileUpstreams::default(),
             health: None,
+            tls: None,
             trusted_proxies: Vec::new(),
             first_byte: None,
             place,
@@ -46,7 +49,7 @@ pub(super) fn inbound(top: &mut Table<'_>) -> Vec<FileInbound> {
 fn one(mut table: Table<'_>) -> FileInbound {
     let (says_listen, listen) = listen(&mut table);
     let upstreams = upstreams::read(&mut table);
-    table.not_built("tls");
+    let tls = server_tls::read(table.table("tls"));
     table.not_built("h2c");
     let trusted_proxies = table
         .list("trusted_proxies", "addresses and networks", |value| {
@@ -57,7 +60,7 @@ fn one(mut table: Table<'_>) -> FileInbound {
     let health = upstreams::health(table.table("health"));
     let place = table.place().clone();
     table.finish();
-    FileInbound { listen, upstreams, health, trusted_proxies, first_byte, place, says_listen }
+    FileInbound { listen, upstreams, health, tls, trusted_proxies, first_byte, place, says_listen }
 }
 
 /// `listen`, and whether it was written at all.

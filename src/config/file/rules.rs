@@ -37,6 +37,7 @@ pub(in crate::config) struct Written {
 pub(in crate::config) struct FileService {
     pub(in crate::config) id: Setting<ServiceId>,
     pub(in crate::config) addresses: Vec<Setting<IpNet>>,
+    pub(in crate::config) certificate: Option<Setting<String>>,
 }
 
 const ACCESSES: [(&str, Access); 2] = [("service", Access::Service), ("exempt", Access::Exempt)];
@@ -123,6 +124,14 @@ fn method(text: &str) -> Reading<Box<str>> {
     Ok(capitals.into())
 }
 
+const CERTIFICATE: &str = "a DNS name or URI in the client certificate, such as \"npu-worker.internal\"";
+
+/// The name a certificate must bear, letter by letter: a pattern would look as if it were one.
+fn certificate(text: &str) -> Reading<String> {
+    let good = !text.is_empty() && text.len() <= 255 && text.chars().all(|c| c.is_ascii_graphic() && c != '*');
+    if good { Ok(text.to_owned()) } else { Err(Expected::new(CERTIFICATE)) }
+}
+
 pub(super) fn services(table: &Table<'_>) -> Vec<FileService> {
     let mut services = Vec::new();
     for (key, mut entry) in table.named_tables() {
@@ -130,8 +139,11 @@ pub(super) fn services(table: &Table<'_>) -> Vec<FileService> {
             addresses::network(readers::text(value, "an IP address or network")?)
         });
         let addresses = addresses.map_or_else(Vec::new, |list| list.value);
+        let certificate = entry.value("certificate", |value| certificate(readers::text(value, CERTIFICATE)?));
         match super::service_id(&key.value) {
-            Ok(id) => services.push(FileService { id: Setting { value: id, place: key.place }, addresses }),
+            Ok(id) => {
+                services.push(FileService { id: Setting { value: id, place: key.place }, addresses, certificate })
+            }
             Err(expected) => table.wrong_key(&key, expected),
         }
         entry.finish();

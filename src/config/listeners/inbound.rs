@@ -35,13 +35,17 @@ fn one(written: FileInbound, timeouts: Timeouts, problems: &Problems) -> Option<
         problems.add(Diagnostic::warning(&net.place, message).fix("list the addresses of the proxies in front"));
     }
     let towards = upstreams::checked("inbound", written.upstreams, problems);
+    let tls = match &written.tls {
+        Some(tls) => Some(tls.checked()?),
+        None => None,
+    };
     let (listen, towards) = (written.listen?, towards?);
     Some(Checked {
         made: Arc::new(Inbound {
             listen: listen.value.clone(),
             upstreams: upstreams::together(&towards)?,
             health: written.health.map(|health| health.value),
-            tls: None,
+            tls,
             h2c: false,
             trusted_proxies: written.trusted_proxies.into_iter().map(|net| net.value).collect(),
             first_byte: written.first_byte.unwrap_or(timeouts.first_byte),
