@@ -7,6 +7,7 @@
 //! | USR2 | kept for the emergency rollback of a later version: until then it is logged and does nothing |
 //! | TERM, INT | drain and stop; a second one stops at once |
 
+use super::key_usage::KeyUsageTask;
 use super::start::{AdminServer, App};
 use super::{RunError, summary};
 use crate::clock;
@@ -153,6 +154,9 @@ impl App {
         for file in &self.socket_files {
             file.remove();
         }
+        if let Some(key_usage) = self.key_usage.take() {
+            key_usage.stop().await;
+        }
         let lost = self.audit.close(AUDIT_CLOSE);
         if lost > 0 {
             tracing::error!(records = lost, "audit records were lost: the sink did not take them in time");
@@ -179,6 +183,9 @@ impl App {
         }
         if !self.audit.is_running() {
             return Err(RunError::Critical("the audit writer"));
+        }
+        if self.key_usage.as_ref().is_some_and(KeyUsageTask::is_finished) {
+            return Err(RunError::Critical("the task that tells of used keys"));
         }
         if self.checks.iter().any(|check| check.task.is_finished()) {
             return Err(RunError::Critical("an upstream's health check"));

@@ -1,5 +1,6 @@
 //! [`App`]: everything a running sidecar is made of, made in order.
 
+use super::key_usage::KeyUsageTask;
 use super::listeners::{self, ListenError, SocketFile};
 use super::state_dir::{StateDir, StateDirError};
 use super::{keys, process, summary};
@@ -9,6 +10,7 @@ use crate::config::check::Loaded;
 use crate::config::reload::{Changed, Source, Watcher};
 use crate::config::{Config, Health, Side, Upstream};
 use crate::keys::KeyTable;
+use crate::keys::usage::UsageBoard;
 use crate::policy::failure_limit::FailureLimit;
 use crate::policy::replay::ReplayTable;
 use crate::proxy::{Listener, Proxy, Shared};
@@ -42,6 +44,7 @@ pub struct App {
     pub(super) readiness: Arc<Readiness>,
     pub(super) checks: Vec<HealthCheck>,
     pub(super) watcher: Watcher,
+    pub(super) key_usage: Option<KeyUsageTask>,
     pub(super) changes: mpsc::Receiver<Changed>,
     pub(super) certificates: ExpiryWatch,
     pub(super) log: Option<LogHandle>,
@@ -171,7 +174,9 @@ impl App {
             salt,
             audit: audit.queue().clone(),
             metrics,
+            key_usage: Arc::new(UsageBoard::new(config.workers)),
         });
+        let key_usage = KeyUsageTask::start(Arc::clone(&shared.key_usage), Arc::clone(&shared.snapshot));
         let addresses = opened.sockets.iter().filter_map(|(socket, _)| listeners::address(socket)).collect();
         let of = |side| upstreams.iter().find(|(other, _)| *other == side).map(|(_, list)| list.clone());
         let sockets = opened.sockets.into_iter().map(|(socket, side)| Listener {
@@ -200,6 +205,7 @@ impl App {
             readiness,
             checks,
             watcher,
+            key_usage: Some(key_usage),
             changes,
             certificates: ExpiryWatch::default(),
             log,

@@ -57,6 +57,9 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         Outcome::Allow | Outcome::Authenticated | Outcome::Override => claimed,
     };
     worker.metrics.decided(&judged, counted_as, auth_nanos, received);
+    if let Some(service) = &judged.service {
+        worker.key_usage.note(service.id(), service.key(), &address_text, moment.unix_seconds);
+    }
 
     let slot = reserve(worker, config, judged.classification.class()).await;
     let request_id = match rewrite::given_request_id(head) {

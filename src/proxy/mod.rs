@@ -26,6 +26,7 @@ pub(crate) use respond::{head_fault_status, refusal_status};
 use self::listener::{Acceptor, Counts};
 use self::worker::{RouteSeed, WorkerSeed};
 use crate::config::{Side, Upstream};
+use crate::keys::usage::UsageBoard;
 use crate::policy::failure_limit::FailureLimit;
 use crate::policy::replay::ReplayTable;
 use crate::snapshot::SnapshotCell;
@@ -57,6 +58,8 @@ pub struct Shared {
     pub audit: AuditQueue,
     /// Counters; each worker takes its own shard.
     pub metrics: Arc<Metrics>,
+    /// Which keys verified; each worker notes by itself.
+    pub key_usage: Arc<UsageBoard>,
 }
 
 /// A bound, listening socket.

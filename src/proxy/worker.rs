@@ -4,6 +4,7 @@ use super::listener::{Accepted, AcceptedStream};
 use super::route::Route;
 use super::{Shared, downstream};
 use crate::config::{Side, Upstream};
+use crate::keys::usage::UsageNotes;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::AuditQueue;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -31,6 +32,7 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) audit: AuditQueue,
+    pub(super) key_usage: UsageNotes,
     pub(super) buffers: BufferPool,
     pub(super) routes: Vec<Route>,
     /// Requests upstream, of all workers.
@@ -60,6 +62,7 @@ impl WorkerSeed {
         Worker {
             metrics: self.shared.metrics.worker(self.index),
             audit: self.shared.audit.worker(self.index),
+            key_usage: self.shared.key_usage.notes(self.index),
             shared: self.shared,
             buffers: BufferPool::default(),
             routes: self.routes.into_iter().map(|seed| Route::new(seed, self.index)).collect(),

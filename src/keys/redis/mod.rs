@@ -96,18 +96,23 @@ impl RedisStore {
     }
 
     async fn query<T: FromRedisValue>(&self, name: &'static str, command: &Cmd) -> Result<T, StoreError> {
-        self.on_link(async |link| link.query(name, command).await).await
+        self.on_link(|link| async move { link.query(name, command).await }).await
     }
 
     async fn transaction<T: FromRedisValue>(&self, name: &'static str, pipeline: &Pipeline) -> Result<T, StoreError> {
-        self.on_link(async |link| link.transaction(name, pipeline).await).await
+        self.on_link(|link| async move { link.transaction(name, pipeline).await }).await
     }
 
     /// Does something over the kept connection, and once more over a new one if the kept one was dead. Whatever is done so
     /// can be done twice with the same result.
-    async fn on_link<T>(&self, action: impl AsyncFn(&Link) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    ///
+    /// Not an `AsyncFn`: whether its future may move between threads cannot be said yet, and tasks must.
+    async fn on_link<T, F>(&self, action: impl Fn(Link) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let (number, link, is_new) = self.link().await?;
-        match action(&link).await {
+        match action(link).await {
             Err(error) if error.is_broken() => {
                 self.drop_link(number).await;
                 let again = matches!(error, StoreError::Unreachable { .. } | StoreError::ReadOnly { .. });
@@ -115,7 +120,7 @@ impl RedisStore {
                     return Err(error);
                 }
                 let (number, link, _) = self.link().await?;
-                let answer = action(&link).await;
+                let answer = action(link).await;
                 if answer.as_ref().is_err_and(StoreError::is_broken) {
                     self.drop_link(number).await;
                 }

@@ -92,7 +92,8 @@ impl RedisStore {
     /// When Redis cannot be asked; never because of one bad entry.
     pub async fn list(&self, known: impl IntoIterator<Item = &ServiceId>) -> Result<Listing, StoreError> {
         let (seconds, micros): (u64, u64) = self.query("TIME", &redis::cmd("TIME")).await?;
-        let found = self.on_link(async |link| link.scan(&format!("{}*", names::KEYS), MOST_NAMES).await).await?;
+        let pattern = &format!("{}*", names::KEYS);
+        let found = self.on_link(|link| async move { link.scan(pattern, MOST_NAMES).await }).await?;
         let ids: BTreeSet<ServiceId> =
             found.iter().filter_map(|name| names::service_of(name)).chain(known.into_iter().cloned()).collect();
         let read = stream::iter(ids)

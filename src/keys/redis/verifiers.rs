@@ -43,8 +43,8 @@ impl RedisStore {
     /// # Errors
     /// When Redis cannot be asked.
     pub async fn verifiers(&self) -> Result<Vec<VerifierName>, StoreError> {
-        let pattern = format!("{}*", names::VERIFIERS);
-        let found = self.on_link(async |link| link.scan(&pattern, MOST_VERIFIERS).await).await?;
+        let pattern = &format!("{}*", names::VERIFIERS);
+        let found = self.on_link(|link| async move { link.scan(pattern, MOST_VERIFIERS).await }).await?;
         let mut verifiers: Vec<_> = found.iter().filter_map(|name| names::verifier_of(name)).collect();
         verifiers.sort();
         verifiers.dedup();

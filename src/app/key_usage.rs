@@ -1,0 +1,172 @@
+//! Tells which keys are taken now and which were used last: to the state directory, and to Redis where keys live there.
+//!
+//! `keys list` and `keys rotate` read it. What is taken is told within half a second of a change, what was used every ten seconds
+//! and at the end. While Redis cannot be asked, what was used waits here; a key has one last use, so no more waits than there are keys.
+
+use crate::config::{Config, KeySourceKind, Redis};
+use crate::keys::KeyTable;
+use crate::keys::redis::RedisStore;
+use crate::keys::usage::{Usage, UsageBoard, file, merge};
+use crate::snapshot::SnapshotCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+/// How often it is looked whether other keys are taken.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Every how many looks it is told what was used.
+const LOOKS_A_TELLING: u32 = 20;
+
+/// How long the end waits for Redis to be told.
+const END: Duration = Duration::from_secs(2);
+
+/// The task that tells.
+pub(super) struct KeyUsageTask {
+    task: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl KeyUsageTask {
+    /// Starts to tell what is on the board and in the snapshot.
+    pub(super) fn start(board: Arc<UsageBoard>, snapshot: Arc<SnapshotCell>) -> KeyUsageTask {
+        let (stop, stopped) = oneshot::channel();
+        let teller = Teller::new(board, snapshot);
+        KeyUsageTask { task: tokio::spawn(teller.run(stopped)), stop }
+    }
+
+    /// Tells what is left, and ends.
+    pub(super) async fn stop(self) {
+        // The task may be gone already; then nothing is left to tell.
+        let _ = self.stop.send(());
+        let _ = tokio::time::timeout(END, self.task).await;
+    }
+
+    /// Did it end although nobody stopped it?
+    pub(super) fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+struct Teller {
+    board: Arc<UsageBoard>,
+    snapshot: Arc<SnapshotCell>,
+    state_dir: PathBuf,
+    /// Of every key that was ever used, as the file has it.
+    known: Usage,
+    /// What the file does not have yet.
+    unwritten: bool,
+    /// What Redis has not been told yet.
+    untold: Usage,
+    redis: Option<(Redis, RedisStore)>,
+    /// What was last told to be taken.
+    taken: Option<Arc<KeyTable>>,
+}
+
+impl Teller {
+    fn new(board: Arc<UsageBoard>, snapshot: Arc<SnapshotCell>) -> Teller {
+        let state_dir = snapshot.load().config.state_dir.clone();
+        let known = file::read_usage(&state_dir).unwrap_or_else(|error| {
+            tracing::warn!(%error, "when keys were last used before this start cannot be read");
+            Usage::new()
+        });
+        let (unwritten, untold) = (false, Usage::new());
+        Teller { board, snapshot, state_dir, known, unwritten, untold, redis: None, taken: None }
+    }
+
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = 0;
+        loop {
+            tokio::select! {
+                _ = look.tick() => {}
+                _ = &mut stopped => return self.tell().await,
+            }
+            self.tell_taken();
+            looks += 1;
+            if looks >= LOOKS_A_TELLING {
+                looks = 0;
+                self.tell().await;
+            }
+        }
+    }
+
+    fn tell_taken(&mut self) {
+        let now = Arc::clone(&self.snapshot.load().keys);
+        if self.taken.as_ref().is_some_and(|taken| Arc::ptr_eq(taken, &now)) {
+            return;
+        }
+        let keys = now.iter().map(|(id, keys)| (id, keys.iter().map(|key| key.fingerprint()).collect()));
+        if let Err(error) = file::write_in_use(&self.state_dir, keys) {
+            // Tried again at the next look; a rotation waits for it, and says so.
+            tracing::warn!(%error, "cannot write which keys are in use to the state directory");
+            return;
+        }
+        self.taken = Some(now);
+    }
+
+    async fn tell(&mut self) {
+        let snapshot = self.snapshot.load_full();
+        for (id, keys) in self.board.take(&verifier(&snapshot.config)) {
+            for (key, used) in keys {
+                merge(self.untold.entry(id.clone()).or_default(), key, used.clone());
+                self.unwritten |= merge(self.known.entry(id.clone()).or_default(), key, used);
+            }
+        }
+        if self.unwritten {
+            match file::write_usage(&self.state_dir, &self.known) {
+                Ok(()) => self.unwritten = false,
+                Err(error) => tracing::warn!(%error, "cannot write when keys were used to the state directory"),
+            }
+        }
+        let redis = snapshot.config.keys.redis.as_ref();
+        let Some(settings) = redis.filter(|_| snapshot.config.keys.sources.contains(&KeySourceKind::Redis)) else {
+            self.untold.clear();
+            return;
+        };
+        self.tell_redis(settings).await;
+    }
+
+    async fn tell_redis(&mut self, settings: &Redis) {
+        let store = match &self.redis {
+            Some((same, store)) if same == settings => store.clone(),
+            Some(_) | None => self.redis.insert((settings.clone(), RedisStore::new(settings))).1.clone(),
+        };
+        while let Some((id, keys)) = self.untold.first_key_value() {
+            let told = match store.used(id).await {
+                Ok(there) => {
+                    // What another verifier saw later stays.
+                    let is_news = |key: &str, at| there.get(key).is_none_or(|used| used.at < at);
+                    let news = keys.iter().filter(|(key, used)| is_news(&key.to_string(), used.at));
+                    let news: Vec<_> = news.map(|(key, used)| (*key, used.clone())).collect();
+                    store.mark_used(id, &news).await
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                tracing::debug!(%error, "redis is told later when keys were used");
+                if error.is_outage() {
+                    return;
+                }
+            }
+            self.untold.pop_first();
+        }
+    }
+}
+
+/// Who we are to those who read it: the service of this machine, else its host name.
+fn verifier(config: &Config) -> String {
+    if let Some(service) = &config.service {
+        return service.id.to_string();
+    }
+    let name = ["/proc/sys/kernel/hostname", "/etc/hostname"].iter().find_map(|path| {
+        let name = std::fs::read_to_string(path).ok()?;
+        let name = name.trim();
+        (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| "unnamed".to_owned())
+}
