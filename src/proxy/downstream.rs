@@ -4,6 +4,7 @@
 //! Attacks: silent sockets (first byte: `head` on a fresh connection, `idle` afterwards), slow heads (`head` is a total),
 //! heads that never end (`[limits].head`), a close that overtakes our answer (lingering).
 
+use super::h2::{self, Begins, Template};
 use super::inbound;
 use super::outbound;
 use super::respond::{self, Wrapping};
@@ -14,6 +15,7 @@ use crate::config::{Config, Side};
 use crate::request::certificate::ClientCertificate;
 use crate::request::client::{ClientAddress, Peer};
 use crate::request::head::{self, HeadFault, HeadLimits, RequestHead, TargetForms};
+use crate::tls::handshake::Protocol;
 use crate::wire::buffer::Buffer;
 use crate::wire::socket::{Plain, Socket, Stream};
 use std::rc::Rc;
@@ -31,6 +33,8 @@ pub(super) struct Client {
     pub(super) listener: usize,
     /// What TLS says of it; `None` over a plain connection.
     pub(super) secured: Option<Rc<Secured>>,
+    /// It is one stream of an HTTP/2 connection, whose framing was checked below.
+    pub(super) is_stream: bool,
 }
 
 /// What follows a request on its connection.
@@ -59,12 +63,21 @@ const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
 /// Serves one connection to its end.
-pub(super) async fn serve(worker: &Worker, plain: Plain, peer: Peer, listener: usize) {
+pub(super) async fn serve(worker: &Rc<Worker>, plain: Plain, peer: Peer, listener: usize) {
     worker.metrics.connections(1);
     let _open = Open(worker);
     match secure::establish(worker, plain, listener).await {
         Established::Ready(stream, secured) => {
-            Client::new(Socket::new(stream), secured.map(Rc::new), peer, listener).serve(worker).await;
+            let is_http2 = secured.as_ref().is_some_and(|secured| secured.protocol == Protocol::Http2);
+            let client = Client::new(Socket::new(stream), secured.map(Rc::new), peer, listener);
+            if is_http2 {
+                // Boxed, here and below, so that a connection of HTTP/1.1 does not hold the room of one that carries many.
+                Box::pin(h2::serve(worker, client)).await;
+            } else if client.takes_h2c(worker) {
+                client.serve_what_comes(worker).await;
+            } else {
+                client.serve(worker).await;
+            }
         }
         Established::PlainHttp(plain) => {
             let mut client = Client::new(Socket::new(Stream::Plain(plain)), None, peer, listener);
@@ -79,7 +92,22 @@ impl Client {
     pub(super) fn new(socket: Socket, secured: Option<Rc<Secured>>, peer: Peer, listener: usize) -> Client {
         let direct = ClientAddress::of(peer, &[], []);
         let direct = (direct, direct.to_string().into());
-        Client { socket, buffer: Buffer::default(), peer, direct, listener, secured }
+        Client { socket, buffer: Buffer::default(), peer, direct, listener, secured, is_stream: false }
+    }
+
+    /// Parts with the socket and what was read from it; what is known of the client goes to each stream.
+    pub(super) fn split(self) -> (Template, Socket, Buffer) {
+        let Client { socket, buffer, peer, direct, listener, secured, is_stream: _ } = self;
+        let of_stream = move |socket| Client {
+            socket,
+            buffer: Buffer::default(),
+            peer,
+            direct: (direct.0, Rc::clone(&direct.1)),
+            listener,
+            secured: secured.clone(),
+            is_stream: true,
+        };
+        (Template::new(of_stream), socket, buffer)
     }
 
     /// How the client reached us.
@@ -118,7 +146,7 @@ impl Client {
             }
             is_fresh = false;
             // Boxed, so that an idle connection does not hold the room of a busy one.
-            match Box::pin(self.request(worker)).await {
+            match Box::pin(self.next(worker)).await {
                 // One that sends many requests at once takes its turns among the others.
                 After::Keep if !self.buffer.is_empty() => tokio::task::yield_now().await,
                 After::Keep => {}
@@ -126,6 +154,11 @@ impl Client {
                 After::Linger => return self.linger(worker).await,
             }
         }
+    }
+
+    async fn next(&mut self, worker: &Worker) -> After {
+        let head = self.head(worker).await;
+        self.request(worker, head).await
     }
 
     async fn first_byte(&mut self, worker: &Worker, is_fresh: bool) -> Woken {
@@ -159,8 +192,48 @@ impl Client {
         }
     }
 
-    async fn request(&mut self, worker: &Worker) -> After {
-        match self.head(worker).await {
+    /// Is HTTP/2 with prior knowledge spoken here? Asked of plain connections.
+    fn takes_h2c(&self, worker: &Worker) -> bool {
+        match worker.routes[self.listener].side {
+            Side::Inbound(place) => {
+                self.secured.is_none() && inbound::inbound_of(&worker.shared.snapshot.load().config, place).h2c
+            }
+            Side::Outbound(_) => false,
+        }
+    }
+
+    /// Serves HTTP/2 if the connection begins with its preface, else HTTP/1.1. What begins like the preface has `head` to
+    /// become it, or something else.
+    async fn serve_what_comes(mut self, worker: &Rc<Worker>) {
+        match self.first_byte(worker, true).await {
+            Woken::Bytes => {}
+            Woken::Closed => return,
+            Woken::TimedOut => return worker.metrics.timed_out("first_byte"),
+        }
+        let until = clock::monotonic() + worker.shared.snapshot.load().config.timeouts.head;
+        loop {
+            match h2::begins(self.buffer.filled()) {
+                Begins::Whole => return Box::pin(h2::serve(worker, self)).await,
+                Begins::No => return self.serve(worker).await,
+                Begins::Perhaps => match self.more(worker, until, 0).await {
+                    Ok(()) => {}
+                    Err(HeadEnd::TimedOut) => return worker.metrics.timed_out("head"),
+                    Err(HeadEnd::Fault(_) | HeadEnd::Gone) => return,
+                },
+            }
+        }
+    }
+
+    /// Serves the one request of a stream.
+    pub(super) async fn serve_one(mut self, worker: &Worker, head: Result<RequestHead, HeadFault>) {
+        match self.request(worker, head.map_err(HeadEnd::Fault)).await {
+            After::Keep | After::Close => {}
+            After::Linger => self.linger(worker).await,
+        }
+    }
+
+    async fn request(&mut self, worker: &Worker, head: Result<RequestHead, HeadEnd>) -> After {
+        match head {
             Ok(head) => match worker.routes[self.listener].side {
                 Side::Inbound(place) => inbound::serve(self, worker, &head, place).await,
                 Side::Outbound(place) => outbound::serve(self, worker, &head, place).await,

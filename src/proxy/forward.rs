@@ -70,7 +70,8 @@ enum ClientEnd {
     Gone,
 }
 
-/// How long the first piece of a body is waited for before the head goes upstream without it.
+/// How long the first piece of a body is waited for before the head goes upstream without it. A stream of HTTP/2 that
+/// announces no length is not waited for: its framing cannot be at fault, and it may say nothing before it is answered (gRPC).
 const FIRST_PIECE: Duration = Duration::from_secs(1);
 /// A client that has ended its side may still read; one that reads nothing new for this long is taken for gone.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
@@ -251,6 +252,8 @@ async fn first_piece(
     upload: &mut Transfer,
     first: &mut Vec<u8>,
 ) -> Result<(), ClientEnd> {
+    let is_waited_for = !client.is_stream || exchange.head.framing() != Framing::Chunked;
+    let wait = if is_waited_for { FIRST_PIECE } else { Duration::ZERO };
     let mut until = None;
     let head_only = first.len();
     loop {
@@ -259,7 +262,7 @@ async fn first_piece(
             return Ok(());
         }
         let read = client.socket.read(&mut client.buffer, &exchange.worker.buffers, LARGE);
-        let until = *until.get_or_insert_with(|| clock::monotonic() + FIRST_PIECE);
+        let until = *until.get_or_insert_with(|| clock::monotonic() + wait);
         match tokio::time::timeout_at(until.into(), read).await {
             Err(_) => return Ok(()),
             Ok(Ok(0) | Err(_)) => return Err(ClientEnd::Gone),

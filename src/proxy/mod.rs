@@ -9,6 +9,7 @@
 mod downstream;
 mod evidence;
 mod forward;
+mod h2;
 mod headers;
 mod inbound;
 mod listener;

@@ -20,7 +20,6 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Secured {
     /// What is spoken inside.
-    #[expect(dead_code, reason = "nobody but the front of HTTP/1.1 serves connections yet")]
     pub(super) protocol: Protocol,
     /// The names of the verified client certificate; `None` where none was asked for.
     names: Option<Box<[CertificateName]>>,

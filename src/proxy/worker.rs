@@ -153,7 +153,7 @@ async fn serve(worker: Rc<Worker>, accepted: Accepted) {
     drop(permit);
 }
 
-fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+pub(super) fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {

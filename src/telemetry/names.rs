@@ -126,6 +126,12 @@ pub const LIMITS_HIT: Family = family("countersign_limits_hit", "What a limit tu
 /// By `timer`.
 pub const TIMEOUTS: Family = family("countersign_timeouts", "Connections a timer ended");
 
+/// By `kind`.
+pub const HTTP2_FLOODS: Family = family(
+    "countersign_http2_floods",
+    "HTTP/2 connections ended for frames that cost their sender nothing: the kind there was too much of",
+);
+
 /// Without labels.
 pub const AUDIT_WRITTEN: Family = family("countersign_audit_records_written", "Audit records handed to the sink");
 /// Without labels.
@@ -210,6 +216,8 @@ pub const FAULTS: &[&str] = &[
 pub const LIMITS: &[&str] = &["connections", "connections_per_address", "descriptors", "upstream_requests"];
 /// Values of `timer`.
 pub const TIMERS: &[&str] = &["first_byte", "idle", "head", "body_idle", "write_idle", "tunnel_idle"];
+/// Values of `kind`; `stopped_by_h2`: resets, header blocks or small DATA that the frame layer itself does not bear.
+pub const FLOODS: &[&str] = &["ping", "settings", "priority", "window_update", "reset", "unknown", "stopped_by_h2"];
 /// Values of `status` of our own answers; any other is `other`.
 pub const OWN_STATUSES: &[u16] = &[400, 401, 403, 408, 414, 429, 431, 502, 503, 504];
 

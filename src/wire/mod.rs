@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod buffer;
+pub mod h2;
 pub mod pipe;
 pub mod socket;
 pub mod stream;

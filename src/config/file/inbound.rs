@@ -18,6 +18,7 @@ pub(in crate::config) struct FileInbound {
     pub(in crate::config) upstreams: FileUpstreams,
     pub(in crate::config) health: Option<Setting<Health>>,
     pub(in crate::config) tls: Option<FileServerTls>,
+    pub(in crate::config) h2c: bool,
     pub(in crate::config) trusted_proxies: Vec<Setting<IpNet>>,
     pub(in crate::config) first_byte: Option<Duration>,
     /// Where the table stands.
@@ -34,6 +35,7 @@ impl FileInbound {
             upstreams: FileUpstreams::default(),
             health: None,
             tls: None,
+            h2c: false,
             trusted_proxies: Vec::new(),
             first_byte: None,
             place,
@@ -50,7 +52,7 @@ fn one(mut table: Table<'_>) -> FileInbound {
     let (says_listen, listen) = listen(&mut table);
     let upstreams = upstreams::read(&mut table);
     let tls = server_tls::read(table.table("tls"));
-    table.not_built("h2c");
+    let h2c = table.boolean("h2c").is_some_and(|h2c| h2c.value);
     let trusted_proxies = table
         .list("trusted_proxies", "addresses and networks", |value| {
             addresses::network(readers::text(value, "an IP address or network")?)
@@ -60,7 +62,7 @@ fn one(mut table: Table<'_>) -> FileInbound {
     let health = upstreams::health(table.table("health"));
     let place = table.place().clone();
     table.finish();
-    FileInbound { listen, upstreams, health, tls, trusted_proxies, first_byte, place, says_listen }
+    FileInbound { listen, upstreams, health, tls, h2c, trusted_proxies, first_byte, place, says_listen }
 }
 
 /// `listen`, and whether it was written at all.

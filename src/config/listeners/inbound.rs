@@ -46,7 +46,7 @@ fn one(written: FileInbound, timeouts: Timeouts, problems: &Problems) -> Option<
             upstreams: upstreams::together(&towards)?,
             health: written.health.map(|health| health.value),
             tls,
-            h2c: false,
+            h2c: written.h2c,
             trusted_proxies: written.trusted_proxies.into_iter().map(|net| net.value).collect(),
             first_byte: written.first_byte.unwrap_or(timeouts.first_byte),
         }),

@@ -214,6 +214,7 @@ impl Scrape {
         self.counter(names::HANDSHAKE_FAILURES, failures.collect());
         self.words(names::LIMITS_HIT, "limit", metrics, |worker| &worker.limits);
         self.words(names::TIMEOUTS, "timer", metrics, |worker| &worker.timeouts);
+        self.words(names::HTTP2_FLOODS, "kind", metrics, |worker| &worker.http2_floods);
     }
 
     fn audit(&mut self, metrics: &Metrics) {

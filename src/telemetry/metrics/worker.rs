@@ -47,6 +47,7 @@ pub struct WorkerMetrics {
     pub(super) handshake_faults: [Count; HandshakeFault::ALL.len()],
     pub(super) limits: Words,
     pub(super) timeouts: Words,
+    pub(super) http2_floods: Words,
 }
 
 impl WorkerMetrics {
@@ -81,6 +82,7 @@ impl WorkerMetrics {
             handshake_faults: Default::default(),
             limits: Words::new(names::LIMITS),
             timeouts: Words::new(names::TIMERS),
+            http2_floods: Words::new(names::FLOODS),
         }
     }
 
@@ -208,6 +210,11 @@ impl WorkerMetrics {
     /// A tunnel (WebSocket or other upgrade) opened (+1) or ended (-1).
     pub fn tunnels(&self, change: i64) {
         self.tunnels.change(change);
+    }
+
+    /// An HTTP/2 connection ended for a flood; the word of its kind.
+    pub fn http2_flood(&self, kind: &'static str) {
+        self.http2_floods.add(kind);
     }
 
     /// A timer cut a connection; which (`first_byte`, `idle`, `head`, `body_idle`, `write_idle`, `tunnel_idle`).

@@ -200,10 +200,6 @@ fn what_is_not_built_yet_says_so_and_is_never_ignored() {
         assert_eq!(problems.len(), 1, "{after}\n{problems}");
         assert!(problems.to_string().contains("not built yet in this version"), "{problems}");
     }
-    for inbound in ["h2c = true"] {
-        let problems = bad(&LEAST.replace("[inbound]", &format!("[inbound]\n{inbound}")));
-        assert!(problems.len() == 1 && problems.to_string().contains("not built yet"), "{problems}");
-    }
 }
 
 #[test]

@@ -1,0 +1,192 @@
+//! One HTTP/2 stream: its body goes into a pipe as HTTP/1.1 would carry it, and the answer that comes out is sent as frames.
+//!
+//! The other end of the pipe is served like any connection. Rules:
+//!
+//! 1. flow control is given back for what the pipe took, and no more is taken from it than the client's window has room for:
+//!    a slow side holds back the other;
+//! 2. a stream that the client resets, or that breaks off, aborts the pipe: the upstream never sees a clean end;
+//! 3. an answer that ends early resets the stream: nor does the client;
+//! 4. an answer may end before the request has: h2 then tells the client, with `NO_ERROR`, to stop sending;
+//! 5. fields that speak about a connection have no place in the answer; trailers come behind its body.
+
+use super::super::respond;
+use crate::request::framing::{ChunkReader, ChunkStep, Framing, trailer_fields};
+use crate::upstream::answer::{AnswerHead, MAX_ANSWER_HEAD, head_end};
+use crate::wire::body::BodyLength;
+use crate::wire::buffer::{Buffer, BufferPool, LARGE};
+use crate::wire::h2::{self, Sender};
+use crate::wire::socket::Socket;
+use ::h2::server::SendResponse;
+use ::h2::{Reason, RecvStream};
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use std::future::{pending, poll_fn};
+
+/// Carries one exchange. `framing`: how the head said that the body would be written; `None` for a head that is refused, whose
+/// body nobody reads.
+pub(super) async fn carry(
+    respond: SendResponse<Bytes>,
+    body: RecvStream,
+    framing: Option<Framing>,
+    to_head: bool,
+    pipe: Socket,
+    buffers: &BufferPool,
+) {
+    let upload = async {
+        let Some(framing) = framing else { return pending().await };
+        match h2::pour(body, framing, &pipe).await {
+            // It may have answered before it stopped reading: the answer decides.
+            Ok(()) | Err(h2::PourFault::Pipe) => pending().await,
+            Err(h2::PourFault::Stream) => {}
+        }
+    };
+    let mut answer = Answer { respond, pipe: &pipe, buffer: Buffer::default(), buffers };
+    tokio::select! {
+        biased;
+        () = answer.carry(to_head) => {}
+        () = upload => pipe.reset_on_close(),
+    }
+}
+
+/// The way down.
+struct Answer<'a> {
+    respond: SendResponse<Bytes>,
+    pipe: &'a Socket,
+    buffer: Buffer,
+    buffers: &'a BufferPool,
+}
+
+impl Answer<'_> {
+    async fn carry(&mut self, to_head: bool) {
+        let head = loop {
+            let Some(head) = self.head(to_head).await else { return self.respond.send_reset(Reason::INTERNAL_ERROR) };
+            if !head.is_informational() {
+                break head;
+            }
+            if head.status() == respond::CONTINUE {
+                let mut interim = Response::new(());
+                *interim.status_mut() = StatusCode::CONTINUE;
+                // Fails only when the stream is gone, which shows next.
+                let _ = self.respond.send_informational(interim);
+            }
+        };
+        let is_whole = matches!(head.length(), BodyLength::None | BodyLength::Exactly(0));
+        let Some(response) = response(&head) else { return self.respond.send_reset(Reason::INTERNAL_ERROR) };
+        let Ok(stream) = self.respond.send_response(response, is_whole) else { return };
+        if !is_whole {
+            let mut sender = Sender::new(stream);
+            if !self.body(head.length(), &mut sender).await {
+                sender.reset(Reason::INTERNAL_ERROR);
+            }
+        }
+    }
+
+    /// The next head; `None` when none comes, or the client is gone.
+    async fn head(&mut self, to_head: bool) -> Option<AnswerHead> {
+        let mut looked_at = 0;
+        loop {
+            if let Some(end) = head_end(self.buffer.filled(), looked_at) {
+                let head = AnswerHead::parse(&self.buffer.filled()[..end], to_head).ok()?;
+                self.buffer.consume(end);
+                return Some(head);
+            }
+            looked_at = self.buffer.filled().len();
+            // Our own text, bounded where it came from; what we add to it is small.
+            let read = self.pipe.read(&mut self.buffer, self.buffers, 2 * MAX_ANSWER_HEAD);
+            let gone = poll_fn(|cx| self.respond.poll_reset(cx));
+            tokio::select! {
+                biased;
+                _ = gone => {
+                    self.pipe.reset_on_close();
+                    return None;
+                }
+                read = read => if !read.is_ok_and(|count| count > 0) {
+                    return None;
+                },
+            }
+        }
+    }
+
+    /// Sends the body; is it whole?
+    async fn body(&mut self, length: BodyLength, sender: &mut Sender) -> bool {
+        let mut left = match length {
+            BodyLength::Exactly(left) => left,
+            BodyLength::None | BodyLength::Chunked | BodyLength::UntilEnd => 0,
+        };
+        let mut chunks = ChunkReader::default();
+        loop {
+            let step = match length {
+                BodyLength::Exactly(_) => {
+                    let count = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.filled().len());
+                    if count == 0 { ChunkStep::NeedMore } else { ChunkStep::Data(count) }
+                }
+                BodyLength::Chunked => match chunks.step(self.buffer.filled()) {
+                    Ok(step) => step,
+                    Err(_) => return false,
+                },
+                // Nothing is ever written so to a client of HTTP/1.1.
+                BodyLength::None | BodyLength::UntilEnd => return false,
+            };
+            match step {
+                ChunkStep::Framing(count) => self.buffer.consume(count),
+                ChunkStep::Data(count) => {
+                    if length != BodyLength::Chunked {
+                        left -= count as u64;
+                    }
+                    let is_last = length != BodyLength::Chunked && left == 0;
+                    if sender.data(&self.buffer.filled()[..count], is_last).await.is_err() {
+                        self.pipe.reset_on_close();
+                        return true;
+                    }
+                    self.buffer.consume(count);
+                    if is_last {
+                        return true;
+                    }
+                }
+                ChunkStep::End(count) => {
+                    let trailers = trailers(&self.buffer.filled()[..count]);
+                    return trailers.is_some_and(|trailers| sender.finish(trailers).is_ok());
+                }
+                ChunkStep::NeedMore => {
+                    if self.buffer.is_empty() {
+                        self.buffer.release(self.buffers);
+                    }
+                    if !self.more(sender).await {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads more of the body. `false`: it broke off, or the client is gone.
+    async fn more(&mut self, sender: &mut Sender) -> bool {
+        let ready = async {
+            // A stream that rests holds no buffer.
+            self.pipe.readable().await?;
+            self.pipe.read(&mut self.buffer, self.buffers, LARGE).await
+        };
+        tokio::select! {
+            biased;
+            () = sender.gone() => {
+                self.pipe.reset_on_close();
+                false
+            }
+            read = ready => read.is_ok_and(|count| count > 0),
+        }
+    }
+}
+
+fn response(head: &AnswerHead) -> Option<Response<()>> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(head.status()).ok()?;
+    h2::copy_fields(head.fields(), response.headers_mut())?;
+    Some(response)
+}
+
+fn trailers(section: &[u8]) -> Option<Option<HeaderMap>> {
+    let fields = trailer_fields(section).ok()?;
+    let mut trailers = HeaderMap::new();
+    h2::copy_fields(fields.iter(section), &mut trailers)?;
+    Some((!trailers.is_empty()).then_some(trailers))
+}

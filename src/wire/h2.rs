@@ -1,0 +1,158 @@
+//! Between an HTTP/2 stream and the text of HTTP/1.1: what both sides of the proxy need of it.
+//!
+//! A body leaves a stream in the framing its head announced, and enters one as DATA and trailers. Memory is bounded by the
+//! pipe on one side and by the window on the other. Attack: an empty DATA frame written as a chunk would be the last one.
+
+use super::socket::Socket;
+use crate::request::framing::Framing;
+use ::h2::{Reason, RecvStream, SendStream};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::future::{pending, poll_fn};
+use std::time::Duration;
+
+/// Bytes a pipe holds in each direction.
+pub const PIPE: usize = 32 * 1024;
+/// Bytes of one stream's body that may be on their way to us.
+pub const STREAM_WINDOW: u32 = 128 * 1024;
+/// Bytes of all streams of a connection.
+pub const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of one stream that wait to be written.
+pub const SEND_BUFFER: usize = 64 * 1024;
+/// Whoever waits at the other end of a pipe has timers of its own.
+pub const NO_TIMER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Why a body did not arrive whole in the pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PourFault {
+    /// The stream was reset, or was not of the exact form.
+    Stream,
+    /// Nobody reads the pipe any more.
+    Pipe,
+}
+
+/// Pours a body, and trailers where chunks can carry them, into a pipe.
+///
+/// # Errors
+/// See [`PourFault`].
+pub async fn pour(mut body: RecvStream, framing: Framing, pipe: &Socket) -> Result<(), PourFault> {
+    while let Some(data) = body.data().await {
+        let data = data.map_err(|_| PourFault::Stream)?;
+        match framing {
+            _ if data.is_empty() => {}
+            Framing::Chunked => {
+                // Head and end of a chunk go with it: one turn of the reader takes all three.
+                let size = format!("{:x}\r\n", data.len());
+                let mut slices = [size.as_bytes(), &data, b"\r\n"].map(std::io::IoSlice::new);
+                pipe.write_all_of(&mut slices, NO_TIMER).await.map_err(|_| PourFault::Pipe)?;
+            }
+            Framing::Length(_) | Framing::None => {
+                pipe.write_all(&data, NO_TIMER).await.map_err(|_| PourFault::Pipe)?;
+            }
+        }
+        // Fails only when the stream is gone, which shows next.
+        let _ = body.flow_control().release_capacity(data.len());
+    }
+    let trailers = body.trailers().await.map_err(|_| PourFault::Stream)?;
+    if framing == Framing::Chunked {
+        let mut end = b"0\r\n".to_vec();
+        for (name, value) in trailers.iter().flatten() {
+            put(&mut end, name.as_str().as_bytes(), value.as_bytes());
+        }
+        end.extend_from_slice(b"\r\n");
+        pipe.write_all(&end, NO_TIMER).await.map_err(|_| PourFault::Pipe)?;
+    }
+    Ok(())
+}
+
+/// Appends one header line.
+pub fn put(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    text.extend_from_slice(name);
+    text.extend_from_slice(b": ");
+    text.extend_from_slice(value);
+    text.extend_from_slice(b"\r\n");
+}
+
+/// Appends the values of a field that came in several lines, joined.
+pub fn put_joined(text: &mut Vec<u8>, name: &[u8], fields: &HeaderMap, separator: &[u8]) {
+    let values: Vec<&[u8]> = fields
+        .iter()
+        .filter(|(other, _)| other.as_str().as_bytes() == name)
+        .map(|(_, value)| value.as_bytes())
+        .collect();
+    if !values.is_empty() {
+        put(text, name, &values.join(separator));
+    }
+}
+
+/// Does this field speak about one connection of HTTP/1.1?
+pub fn is_of_connection(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 5] = [b"upgrade", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding"];
+    NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Copies header lines, but for those that speak about a connection. `None`: one cannot be said in HTTP/2.
+pub fn copy_fields<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, to: &mut HeaderMap) -> Option<()> {
+    for (name, value) in fields.filter(|(name, _)| !is_of_connection(name)) {
+        let name = HeaderName::from_bytes(name).ok()?;
+        to.try_append(name, HeaderValue::from_bytes(value).ok()?).ok()?;
+    }
+    Some(())
+}
+
+/// The sending half of a stream.
+#[derive(Debug)]
+pub struct Sender {
+    stream: SendStream<Bytes>,
+}
+
+impl Sender {
+    /// Takes the half over; its head has been sent.
+    pub fn new(stream: SendStream<Bytes>) -> Sender {
+        Sender { stream }
+    }
+
+    /// Sends data as the window has room for it.
+    ///
+    /// # Errors
+    /// The stream is gone.
+    pub async fn data(&mut self, mut data: &[u8], is_last: bool) -> Result<(), ::h2::Error> {
+        while !data.is_empty() {
+            self.stream.reserve_capacity(data.len());
+            let room = match poll_fn(|cx| self.stream.poll_capacity(cx)).await {
+                Some(room) => room?.min(data.len()),
+                None => return Err(Reason::STREAM_CLOSED.into()),
+            };
+            let (now, later) = data.split_at(room);
+            self.stream.send_data(Bytes::copy_from_slice(now), is_last && later.is_empty())?;
+            data = later;
+        }
+        Ok(())
+    }
+
+    /// Ends the stream, with trailers if there are any.
+    ///
+    /// # Errors
+    /// The stream is gone.
+    pub fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), ::h2::Error> {
+        match trailers {
+            Some(trailers) => self.stream.send_trailers(trailers),
+            None => self.stream.send_data(Bytes::new(), true),
+        }
+    }
+
+    /// Breaks the stream off.
+    pub fn reset(&mut self, reason: Reason) {
+        self.stream.send_reset(reason);
+    }
+
+    /// Waits until the peer has reset the stream, or its connection is gone.
+    pub async fn gone(&mut self) {
+        // An error means that the stream can be reset no more; then there is nothing to wait for here.
+        match poll_fn(|cx| self.stream.poll_reset(cx)).await {
+            Ok(_) => {}
+            Err(error) if error.is_io() || error.is_go_away() => {}
+            Err(_) => pending().await,
+        }
+    }
+}
