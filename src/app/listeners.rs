@@ -78,7 +78,7 @@ pub fn open(config: &Config, mut inherited: Inherited) -> Result<Opened, Vec<Lis
         };
         let result = match config.listen(side) {
             Listen::Tcp(address) => tcp(*address, key).map(|bound| vec![BoundListener::Tcp(bound)]),
-            Listen::Unix(path) => unix(path, key).map(|(bound, file)| {
+            Listen::Unix(path) => unix(path, key, socket_mode(config, side)).map(|(bound, file)| {
                 opened.socket_files.push(file);
                 vec![BoundListener::Unix(bound)]
             }),
@@ -128,7 +128,15 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-fn unix(path: &Path, key: &'static str) -> Result<(UnixListener, SocketFile), ListenError> {
+/// Owner and group may connect, nobody else; or everybody, where the peers are told apart by their uids.
+fn socket_mode(config: &Config, side: Side) -> u32 {
+    match side {
+        Side::Outbound(place) if config.outbound[place].allow_uids.is_some() => 0o666,
+        Side::Inbound(_) | Side::Outbound(_) => 0o660,
+    }
+}
+
+fn unix(path: &Path, key: &'static str, mode: u32) -> Result<(UnixListener, SocketFile), ListenError> {
     let address = || format!("unix:{}", path.display());
     let refused = |error: io::Error, hint| ListenError::Refused { address: address(), key, error, hint };
     match std::fs::symlink_metadata(path) {
@@ -151,8 +159,8 @@ fn unix(path: &Path, key: &'static str) -> Result<(UnixListener, SocketFile), Li
     }
     let open = || -> io::Result<(UnixListener, SocketFile)> {
         let listener = UnixListener::bind(path)?;
-        // Until here the umask rules, which gives others less. Owner and group may connect, nobody else.
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o660))?;
+        // Until here the umask rules, which gives others less.
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
         listener.set_nonblocking(true)?;
         let made = std::fs::symlink_metadata(path)?;
         Ok((listener, SocketFile { path: path.to_owned(), inode: (made.dev(), made.ino()) }))
@@ -209,11 +217,11 @@ mod tests {
     fn a_socket_file_left_behind_is_replaced_and_one_in_use_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("inbound.sock");
-        let (first, file) = unix(&path, "[inbound].listen").unwrap();
+        let (first, file) = unix(&path, "[inbound].listen", 0o660).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        assert!(matches!(unix(&path, "[inbound].listen"), Err(ListenError::InUse { .. })));
+        assert!(matches!(unix(&path, "[inbound].listen", 0o660), Err(ListenError::InUse { .. })));
         drop(first);
-        let (_second, second_file) = unix(&path, "[inbound].listen").unwrap();
+        let (_second, second_file) = unix(&path, "[inbound].listen", 0o660).unwrap();
         if file.inode != second_file.inode {
             file.remove();
             assert!(path.exists(), "a successor's socket file was removed");
@@ -227,7 +235,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("inbound.sock");
         std::fs::write(&path, "precious").unwrap();
-        let error = unix(&path, "[inbound].listen").unwrap_err().to_string();
+        let error = unix(&path, "[inbound].listen", 0o660).unwrap_err().to_string();
         assert!(error.contains("no socket"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     }

@@ -2,7 +2,7 @@
 //! change of state.
 
 use crate::config::diagnostic::Diagnostics;
-use crate::config::{Inbound, Listen};
+use crate::config::{Destination, Inbound, Listen, Outbound, Upstream};
 use crate::policy::enforcement::{Mode, Sampling};
 use crate::rules::classify::Access;
 use crate::snapshot::Snapshot;
@@ -15,8 +15,10 @@ pub fn status(snapshot: &Snapshot) -> String {
         Mode::Log => "mode log: nothing is refused".to_owned(),
         Mode::Enforce => format!("mode enforce at {}", enforcement.percentage),
     };
-    let guarded: Vec<String> = snapshot.config.inbound.iter().map(|inbound| guards(inbound)).collect();
-    format!("{doing}; {}; generation {}", guarded.join(", "), snapshot.generation)
+    let config = &snapshot.config;
+    let guarded = config.inbound.iter().map(|inbound| guards(inbound));
+    let all: Vec<String> = guarded.chain(config.outbound.iter().map(|outbound| signs(outbound))).collect();
+    format!("{doing}; {}; generation {}", all.join(", "), snapshot.generation)
 }
 
 /// Facts of a snapshot for the record of a change of state.
@@ -34,6 +36,17 @@ pub fn log_start(snapshot: &Snapshot, descriptors: Option<u64>) {
     let (config, enforcement) = (&snapshot.config, snapshot.enforcement);
     for inbound in &config.inbound {
         tracing::info!(listen = listen(&inbound.listen), upstream = upstream(inbound), "guarding");
+    }
+    if let Some(signer) = &snapshot.signer {
+        for outbound in &config.outbound {
+            tracing::info!(
+                listen = listen(&outbound.listen),
+                upstream = destination(outbound),
+                service = signer.id.as_str(),
+                fingerprint = %signer.key.fingerprint(),
+                "signing"
+            );
+        }
     }
     let rules = config.rules.rules();
     let service = rules.iter().filter(|rule| rule.access == Access::Service).count();
@@ -113,6 +126,21 @@ fn listen(listen: &Listen) -> String {
     }
 }
 
+fn signs(outbound: &Outbound) -> String {
+    format!("{} signs for {}", listen(&outbound.listen), destination(outbound))
+}
+
 fn upstream(inbound: &Inbound) -> String {
-    inbound.upstreams.all().iter().map(|one| format!("{}://{one}", one.scheme())).collect::<Vec<_>>().join(", ")
+    urls(inbound.upstreams.all())
+}
+
+fn destination(outbound: &Outbound) -> String {
+    match &outbound.destination {
+        Destination::Upstreams(upstreams) => urls(upstreams.all()),
+        Destination::ForwardProxy { allow, .. } => urls(allow),
+    }
+}
+
+fn urls(upstreams: &[Upstream]) -> String {
+    upstreams.iter().map(|one| format!("{}://{one}", one.scheme())).collect::<Vec<_>>().join(", ")
 }

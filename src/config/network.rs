@@ -1,5 +1,6 @@
 //! The checked shape of what is listened on and where it goes: [`Inbound`], [`Outbound`], [`Upstream`], and the TLS of each.
 
+use crate::policy::outbound::Place;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -190,6 +191,11 @@ impl Upstream {
     /// Plain HTTP/1.1 to there.
     pub fn http(host: impl Into<String>, port: u16) -> Upstream {
         Upstream { host: host.into(), port, tls: None, http2: false }
+    }
+
+    /// The place it is, for the judgement of what leaves.
+    pub fn place(&self) -> Place {
+        Place { host: self.host.clone(), port: self.port, tls: self.tls.is_some() }
     }
 
     /// The scheme of its URL.

@@ -3,25 +3,27 @@
 use super::worker::Worker;
 use crate::clock;
 use crate::policy::decision::{Decision, Outcome, Refusal};
+use crate::policy::outbound::OutboundRefusal;
 use crate::request::head::HeadFault;
 use crate::rules::classify::Class;
 use crate::snapshot::Snapshot;
-use crate::telemetry::audit::{AuditRecord, AuditSlot};
+use crate::telemetry::audit::{AuditRecord, AuditSlot, Direction};
 use std::time::{Duration, Instant};
 
 /// The facts of one request that its record will hold, and the room reserved for it.
 pub(super) struct Evidence<'e> {
     pub(super) worker: &'e Worker,
     pub(super) snapshot: &'e Snapshot,
-    /// `None` for a head that could not be read.
-    pub(super) decision: Option<&'e Decision>,
+    /// What is known of its way.
+    pub(super) way: Judged<'e>,
     /// For `malformed_request`.
     pub(super) fault: Option<HeadFault>,
     pub(super) request_id: &'e str,
     pub(super) method: Option<&'e str>,
     pub(super) path: Option<&'e str>,
     pub(super) client: &'e str,
-    pub(super) claimed: Option<&'e str>,
+    /// Where it went, `host:port`.
+    pub(super) upstream: Option<&'e str>,
     pub(super) slot: Option<AuditSlot>,
     /// Has the outcome been counted?
     pub(super) counted: bool,
@@ -37,7 +39,31 @@ pub(super) struct Evidence<'e> {
     pub(super) answered: Option<Instant>,
 }
 
+/// What was judged of a request, by the direction it takes.
+#[derive(Clone, Copy)]
+pub(super) enum Judged<'e> {
+    /// To the guarded backend.
+    Inbound {
+        /// `None` for a head that could not be read.
+        decision: Option<&'e Decision>,
+        /// Who the request says it is.
+        claimed: Option<&'e str>,
+    },
+    /// Away from here.
+    Outbound {
+        /// Why it does not leave; also `None` for a head that could not be read.
+        refusal: Option<OutboundRefusal>,
+        /// Whom it is signed as; `None` for what is not signed: a refused one, a tunnel.
+        signed_as: Option<&'e str>,
+    },
+}
+
 impl Evidence<'_> {
+    /// Adds to our own time what we did since `begun`, while the request waited for its upstream.
+    pub(super) fn took(&mut self, begun: Instant) {
+        self.before += clock::monotonic().duration_since(begun);
+    }
+
     /// Notes that the request is ready to go upstream; gives the time.
     pub(super) fn ready(&mut self) -> Instant {
         let now = clock::monotonic();
@@ -72,49 +98,86 @@ impl Evidence<'_> {
             (None, _) => (now.duration_since(self.received), None),
         };
         let own_us = micros(own);
-        if let Some(status) = status {
-            self.worker.metrics.answered(self.class(), status, own_us, upstream);
-        }
-        let (outcome, reason) = match (self.fault, self.decision) {
-            (Some(_), _) | (None, None) => (Outcome::Refuse, Some(Refusal::MalformedRequest)),
-            (None, Some(decision)) => (decision.outcome, decision.reason),
-        };
-        if !std::mem::replace(&mut self.counted, true) {
-            self.worker.metrics.recorded(self.class(), outcome, reason);
-        }
-        let Some(slot) = self.slot.take() else { return };
         let config = &self.snapshot.config;
-        let rule = self.decision.and_then(|decision| decision.classification.named_rule());
-        let in_force = self.snapshot.enforcement;
-        slot.fill(&AuditRecord {
+        let mut record = AuditRecord {
             unix_micros: self.unix_micros,
             request_id: self.request_id,
-            outcome,
-            reason,
-            cause: self.decision.and_then(|decision| decision.cause),
+            direction: Direction::Inbound,
+            outcome: Outcome::Refuse,
+            reason: None,
+            cause: None,
             fault: self.fault.map(HeadFault::code),
-            class: self.class(),
-            rule: rule.map(|index| &*config.rules.rule(index).name),
-            service: self.decision.and_then(|decision| decision.service.as_ref()).map(|s| s.id().as_str()),
-            claimed_service: self.claimed,
-            scheme: self.claimed.filter(|_| self.class() == Some(Class::Service)).map(|_| "hmac-v1"),
-            skew_seconds: self.decision.and_then(|decision| decision.skew_seconds),
+            class: None,
+            rule: None,
+            service: None,
+            claimed_service: None,
+            scheme: None,
+            skew_seconds: None,
             method: self.method,
             path: self.path.map(str::as_bytes),
             client: self.client,
-            mode: in_force.mode,
-            percentage: self.decision.map_or(in_force.percentage, |decision| decision.percentage).value(),
+            upstream: None,
+            mode: None,
+            percentage: None,
             status,
             own_us,
             upstream_us: upstream,
             generation: self.snapshot.generation,
-        });
-    }
-
-    fn class(&self) -> Option<Class> {
-        self.decision.map(|decision| decision.classification.class())
+        };
+        let is_new = !std::mem::replace(&mut self.counted, true);
+        let metrics = &self.worker.metrics;
+        match self.way {
+            Judged::Inbound { decision, claimed } => {
+                let class = decision.map(|decision| decision.classification.class());
+                let (outcome, reason) = match (self.fault, decision) {
+                    (Some(_), _) | (None, None) => (Outcome::Refuse, Some(Refusal::MalformedRequest)),
+                    (None, Some(decision)) => (decision.outcome, decision.reason),
+                };
+                if let Some(status) = status {
+                    metrics.answered(class, status, own_us, upstream);
+                }
+                if is_new {
+                    metrics.recorded(class, outcome, reason);
+                }
+                let in_force = self.snapshot.enforcement;
+                let rule = decision.and_then(|decision| decision.classification.named_rule());
+                let service = decision.and_then(|decision| decision.service.as_ref());
+                let percentage = decision.map_or(in_force.percentage, |decision| decision.percentage);
+                record.outcome = outcome;
+                record.reason = reason.map(Refusal::code);
+                record.cause = decision.and_then(|decision| decision.cause).map(Refusal::code);
+                record.class = class;
+                record.rule = rule.map(|index| &*config.rules.rule(index).name);
+                record.service = service.map(|service| service.id().as_str());
+                record.claimed_service = claimed;
+                record.scheme = claimed.filter(|_| class == Some(Class::Service)).map(|_| SCHEME);
+                record.skew_seconds = decision.and_then(|decision| decision.skew_seconds);
+                record.mode = Some(in_force.mode);
+                record.percentage = Some(percentage.value());
+            }
+            Judged::Outbound { refusal, signed_as } => {
+                let refusal = self.fault.map(|_| OutboundRefusal::MalformedRequest).or(refusal);
+                if let Some(status) = status {
+                    metrics.answered_outbound(status, own_us, upstream);
+                }
+                if is_new {
+                    metrics.recorded_outbound(refusal);
+                }
+                record.direction = Direction::Outbound;
+                record.outcome = if refusal.is_some() { Outcome::Refuse } else { Outcome::Allow };
+                record.reason = refusal.map(OutboundRefusal::code);
+                record.service = signed_as;
+                record.scheme = signed_as.map(|_| SCHEME);
+                record.upstream = self.upstream;
+            }
+        }
+        if let Some(slot) = self.slot.take() {
+            slot.fill(&record);
+        }
     }
 }
+
+const SCHEME: &str = "hmac-v1";
 
 impl Drop for Evidence<'_> {
     /// A request whose client went before its answer is recorded all the same.

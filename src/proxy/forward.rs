@@ -16,7 +16,7 @@ use super::evidence::Evidence;
 use super::inbound;
 use super::relay::{Ended, Relay};
 use super::respond::{self, OwnAnswer};
-use super::rewrite::{self, Known};
+use super::rewrite::{self, Known, Says};
 use super::route::Choice;
 use super::tunnel;
 use super::worker::{InFlight, Worker};
@@ -87,19 +87,24 @@ impl From<Framing> for BodyLength {
 }
 
 /// Forwards a request that was let through, and its answer.
-pub(super) async fn forward(client: &mut Client, mut exchange: Exchange<'_>, evidence: &mut Evidence<'_>) -> After {
+pub(super) async fn forward<'e>(
+    client: &mut Client,
+    mut exchange: Exchange<'e>,
+    evidence: &mut Evidence<'e>,
+) -> After {
     let Exchange { worker, config, head, .. } = exchange;
     let written_as = if head.framing() == Framing::Chunked { WrittenAs::Chunked } else { WrittenAs::Plain };
     let mut upload = Transfer::new(head.framing().into(), written_as, rewrite::REQUEST_TRAILERS);
     let mut first = Vec::with_capacity(head.size() + 256);
-    rewrite::request_head(&mut first, head, &exchange.known);
-    let mut head_size = first.len();
+    let mut signature = rewrite::request_head(&mut first, head, &exchange.known);
+    let head_size = first.len();
     if !head.expects_continue() {
         match first_piece(client, &exchange, &mut upload, &mut first).await {
             Ok(()) => {}
             Err(end) => return client_ended(client, &exchange, evidence, end, false).await,
         }
     }
+    let body_size = first.len() - head_size;
     let ready = evidence.ready();
     // Not before: a body that does not come must not hold a place.
     let Some(in_flight) = worker.enter(config.limits.upstream_requests) else {
@@ -109,6 +114,7 @@ pub(super) async fn forward(client: &mut Client, mut exchange: Exchange<'_>, evi
     let mut was_sent = false;
     loop {
         let target = exchange.choice.target();
+        evidence.upstream = Some(target.health.name());
         let reused = if was_sent { None } else { target.pool.reuse(&evidence.snapshot.tls, ready) };
         let (may_retry, connection) = match reused {
             Some(connection) => (is_retriable(head) && upload.is_done(), connection),
@@ -122,15 +128,19 @@ pub(super) async fn forward(client: &mut Client, mut exchange: Exchange<'_>, evi
                     };
                     worker.metrics.upstream_passed_over();
                     // The head names its target where the request has no Host; what of the body came with it stays.
-                    let body = first.split_off(head_size);
+                    let body = first.split_off(first.len() - body_size);
                     first.clear();
-                    rewrite::request_head(&mut first, head, &exchange.known);
-                    head_size = first.len();
+                    signature = rewrite::request_head(&mut first, head, &exchange.known);
                     first.extend_from_slice(&body);
                     continue;
                 }
             },
         };
+        if let Says::Ourselves(signer) = exchange.known.says {
+            let begun = clock::monotonic();
+            signature.sign(&mut first, head, signer, clock::unix_seconds());
+            evidence.took(begun);
+        }
         let attempt = Attempt { connection, first: &first, may_retry, in_flight: &mut in_flight };
         match once(client, &exchange, evidence, &mut upload, attempt).await {
             Some(after) => return after,
@@ -213,16 +223,7 @@ async fn once(
         }
         Ok(Ended::Switched) => {
             in_flight.take();
-            client.socket.keep_alive();
-            worker.metrics.tunnels(1);
-            let a = tunnel::End { socket: &client.socket, buffer: &mut client.buffer };
-            let b = tunnel::End { socket: &connection.socket, buffer: &mut connection.buffer };
-            let timeouts = &config.timeouts;
-            let ended = tunnel::carry(a, b, &worker.buffers, timeouts.tunnel_idle, timeouts.write_idle).await;
-            worker.metrics.tunnels(-1);
-            if ended == tunnel::Ended::Idle {
-                worker.metrics.timed_out("tunnel_idle");
-            }
+            tunnel::between(client, connection, worker, &config.timeouts).await;
             After::Close
         }
         Ok(Ended::Stale) if may_retry => return None,

@@ -10,6 +10,10 @@
 //! 4. the rest passes as it came, in order, letter case included; then our own lines follow.
 //!
 //! Trailers go through the same names, and lose all that frames, routes or authenticates.
+//!
+//! Outbound ([`role_outbound`]) the service is the client, and speaks for itself: what it says of those before it
+//! (`X-Forwarded-*`) is its own business and passes. What only we may say is dropped there too, look-alikes included, and the
+//! three claims with it: the signer writes them.
 
 use crate::request::fields::list_members;
 
@@ -78,8 +82,29 @@ fn known(name: &[u8]) -> Option<Role> {
     }
 }
 
+/// What becomes of a header of a request that leaves signed: it passes, or it is dropped.
+pub(super) fn role_outbound(name: &[u8]) -> Role {
+    let is_dropped = |name: &[u8]| match known(name) {
+        Some(Role::Claim) => true,
+        Some(Role::Drop) => !is_said_by_the_service(name),
+        Some(Role::Forwarded | Role::Pass) | None => false,
+    };
+    if is_dropped(name) || is_written_otherwise(name, is_dropped) { Role::Drop } else { Role::Pass }
+}
+
+/// What is the proxy's to say inbound, and the service's own outbound.
+fn is_said_by_the_service(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 3] = [b"forwarded", b"x-original-url", b"x-rewrite-url"];
+    has_prefix(name, FORWARDED_FAMILY) || NAMES.iter().any(|n| n.eq_ignore_ascii_case(name))
+}
+
 /// Would a server that reads every other sign as `-` take this for an owned name?
 fn is_look_alike(name: &[u8]) -> bool {
+    is_written_otherwise(name, |plain| known(plain).is_some())
+}
+
+/// Is this, with `-` for every other sign, a name that it is not as it stands?
+fn is_written_otherwise(name: &[u8], is_owned: impl Fn(&[u8]) -> bool) -> bool {
     if name.len() > LONGEST_OWNED || name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
         return false;
     }
@@ -87,7 +112,7 @@ fn is_look_alike(name: &[u8]) -> bool {
     for (to, from) in plain.iter_mut().zip(name) {
         *to = if from.is_ascii_alphanumeric() { *from } else { b'-' };
     }
-    known(&plain[..name.len()]).is_some()
+    is_owned(&plain[..name.len()])
 }
 
 fn has_prefix(name: &[u8], prefix: &[u8]) -> bool {
@@ -232,6 +257,43 @@ mod tests {
             ["Accept", "Cookie", "Authorization", "X-Service-Version", "X_Custom", "Content-Type", "X-Real-IP"]
         {
             assert_eq!(role(name.as_bytes()), Role::Pass, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_what_a_service_sends_only_what_is_ours_to_say_is_dropped() {
+        for name in [
+            "X-Service-ID",
+            "x-service-timestamp",
+            "X-SERVICE-SIGNATURE",
+            "X_Service_ID",
+            "x.service.signature",
+            "X-Authenticated-Service",
+            "X_Authenticated.Service",
+            "X-Override-Token",
+            "x_override_token",
+            "Content_Length",
+            "Transfer-Encoding",
+            "Proxy-Authorization",
+            "Proxy-Connection",
+            "Keep-Alive",
+            "Host",
+            "TE",
+        ] {
+            assert_eq!(role_outbound(name.as_bytes()), Role::Drop, "{name}");
+        }
+        for name in [
+            "X-Forwarded-For",
+            "X-Forwarded-Prefix",
+            "X_Forwarded_For",
+            "Forwarded",
+            "X-Original-URL",
+            "Cookie",
+            "Authorization",
+            "X-Service-Version",
+            "X-Service-ID2",
+        ] {
+            assert_eq!(role_outbound(name.as_bytes()), Role::Pass, "{name}");
         }
     }
 

@@ -1,13 +1,13 @@
 //! The guarding direction, stage by stage: facts, judgement, evidence, answer or forward.
 
 use super::downstream::{After, Client};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Judged};
 use super::forward::{self, Exchange};
 use super::respond::{self, OwnAnswer, Wrapping};
-use super::rewrite::{self, Known};
+use super::rewrite::{self, Known, Reached, Says};
 use super::worker::Worker;
 use crate::clock;
-use crate::config::{Config, Inbound, OnFull, Replay};
+use crate::config::{Config, Inbound, OnFull, Replay, Side};
 use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::{Outcome, Refusal};
 use crate::policy::enforcement::Sampling;
@@ -61,7 +61,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         worker.key_usage.note(service.id(), service.key(), &address_text, moment.unix_seconds);
     }
 
-    let slot = reserve(worker, config, judged.classification.class()).await;
+    let slot = reserve(worker, config, judged.classification.class() == Class::Service).await;
     let request_id = match rewrite::given_request_id(head) {
         Some(given) => given.to_owned(),
         None => clock::request_id(),
@@ -70,13 +70,13 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     let mut evidence = Evidence {
         worker,
         snapshot: &snapshot,
-        decision: Some(&judged),
+        way: Judged::Inbound { decision: Some(&judged), claimed },
         fault: None,
         request_id: &request_id,
         method: Some(head.method()),
         path: Some(head.path()),
         client: &address_text,
-        claimed,
+        upstream: None,
         slot: slot.unwrap_or_default(),
         counted: false,
         unix_micros,
@@ -105,13 +105,17 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     let rule = judged.classification.named_rule().map(|index| config.rules.rule(index));
     let first_byte = rule.and_then(|rule| rule.first_byte).unwrap_or(inbound.first_byte);
     let choice = worker.routes[client.listener].choose();
+    let scheme = client.scheme();
     let known = Known {
-        client: &address_text,
-        scheme: client.scheme(),
         request_id: &request_id,
-        service: judged.service.as_ref(),
-        trusted: client.peer.is_trusted(&inbound.trusted_proxies),
         upstream: &choice.target().upstream,
+        reached: Some(Reached { scheme, authority: head.host() }),
+        says: Says::Caller {
+            client: &address_text,
+            scheme,
+            service: judged.service.as_ref(),
+            trusted: client.peer.is_trusted(&inbound.trusted_proxies),
+        },
     };
     let exchange = Exchange { worker, config, head, known, choice, first_byte };
     forward::forward(client, exchange, &mut evidence).await
@@ -126,13 +130,16 @@ pub(super) async fn refuse_malformed(client: &mut Client, worker: &Worker, fault
     let mut evidence = Evidence {
         worker,
         snapshot: &snapshot,
-        decision: None,
+        way: match worker.routes[client.listener].side {
+            Side::Inbound(_) => Judged::Inbound { decision: None, claimed: None },
+            Side::Outbound(_) => Judged::Outbound { refusal: None, signed_as: None },
+        },
         fault: None,
         request_id: &request_id,
         method: None,
         path: None,
         client: &address,
-        claimed: None,
+        upstream: None,
         slot: take_slot(worker),
         counted: false,
         unix_micros: clock::unix_micros(),
@@ -224,12 +231,12 @@ fn policy<'p>(snapshot: &'p Snapshot, worker: &'p Worker) -> Policy<'p> {
 }
 
 /// Room for the record, before anything is let through. `Err`: there is none, and the operator chose to let no service
-/// request pass unrecorded. Exempt and open requests never wait for it.
-async fn reserve(worker: &Worker, config: &Config, class: Class) -> Result<Option<AuditSlot>, ()> {
+/// request pass unrecorded. Exempt and open requests (`may_wait` is false) never wait for it.
+pub(super) async fn reserve(worker: &Worker, config: &Config, may_wait: bool) -> Result<Option<AuditSlot>, ()> {
     if let Some(slot) = worker.audit.try_reserve() {
         return Ok(Some(slot));
     }
-    if class == Class::Service && config.audit.on_full == OnFull::Block {
+    if may_wait && config.audit.on_full == OnFull::Block {
         return worker.audit.reserve().await.map(Some).ok_or(());
     }
     worker.audit.count_dropped();

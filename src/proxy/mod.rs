@@ -10,6 +10,7 @@ mod downstream;
 mod evidence;
 mod forward;
 mod h2;
+mod forward_proxy;
 mod headers;
 mod inbound;
 mod listener;

@@ -5,6 +5,7 @@
 
 use super::headers::put;
 use crate::policy::decision::{Decision, Refusal};
+use crate::policy::outbound::OutboundRefusal;
 use crate::request::head::HeadFault;
 use crate::telemetry::metrics::UpstreamFault;
 use std::io::Write;
@@ -14,6 +15,8 @@ use std::time::Duration;
 pub(super) const CONTINUE: u16 = 100;
 pub(super) const SWITCHING_PROTOCOLS: u16 = 101;
 pub(super) const NO_CONTENT: u16 = 204;
+/// The tunnel that `CONNECT` asked for is open.
+pub(super) const TUNNEL_OPEN: u16 = 200;
 
 /// An answer of our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +85,21 @@ pub(super) fn of_refusal(refusal: Refusal) -> OwnAnswer {
     let comes_back = matches!(refusal, Refusal::KeysUnavailable | Refusal::AuditUnavailable);
     let retry_after = comes_back.then_some(Duration::from_secs(1));
     OwnAnswer { status, code: refusal.public_code(), detail, retry_after }
+}
+
+/// The answer to a request that may not leave.
+pub(super) fn of_outbound_refusal(refusal: OutboundRefusal) -> OwnAnswer {
+    let (status, detail) = match refusal {
+        OutboundRefusal::MalformedRequest => return of_refusal(Refusal::MalformedRequest),
+        OutboundRefusal::AuditUnavailable => return of_refusal(Refusal::AuditUnavailable),
+        OutboundRefusal::PeerNotAllowed => (403, "This user may not send requests here."),
+        OutboundRefusal::CrossOrigin => (403, "Web pages may not send requests here."),
+        OutboundRefusal::HostNotAllowed => (403, "Requests to this host are not sent from here."),
+        OutboundRefusal::ConnectNotAllowed => (403, "Tunnels to this host are not opened here."),
+        OutboundRefusal::SigningKeyUnavailable => (503, "There is no key to sign requests with at the moment."),
+    };
+    let retry_after = (refusal == OutboundRefusal::SigningKeyUnavailable).then_some(Duration::from_secs(1));
+    OwnAnswer { status, code: refusal.code(), detail, retry_after }
 }
 
 /// The answer to a head that cannot be served.

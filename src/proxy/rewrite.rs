@@ -2,35 +2,63 @@
 
 use super::headers::{
     self, Role, is_dropped_from_answer, is_nominated, nominated, passes_as_answer_trailer, passes_as_request_trailer,
-    put, put_trailer_names, role,
+    put, put_trailer_names, role, role_outbound,
 };
 use crate::config::Upstream;
 use crate::request::fields::list_members;
 use crate::request::framing::Framing;
 use crate::request::head::{RequestHead, Version};
+use crate::signature::signer::Signer;
 use crate::signature::verify::AuthenticatedService;
 use crate::upstream::answer::AnswerHead;
 use crate::wire::body::{BodyLength, WrittenAs};
 use std::io::Write;
+use std::ops::Range;
 
-/// What the proxy itself knows of a request and says upstream.
+/// What the proxy itself knows of a request.
 pub(super) struct Known<'k> {
-    /// The client address, as text.
-    pub(super) client: &'k str,
-    /// `http` or `https`: how the client reached us.
-    pub(super) scheme: &'static str,
     /// Kept or made.
     pub(super) request_id: &'k str,
-    /// The proved caller: nothing else can set the identity header.
-    pub(super) service: Option<&'k AuthenticatedService>,
-    /// The peer is a trusted proxy: its `X-Forwarded-*` are kept.
-    pub(super) trusted: bool,
     /// Where it goes.
     pub(super) upstream: &'k Upstream,
+    /// How the client reached us; `None`: by the upstream's own name.
+    pub(super) reached: Option<Reached<'k>>,
+    /// What is said upstream beside what the client said.
+    pub(super) says: Says<'k>,
 }
 
-/// Appends the head of the request as the upstream gets it.
-pub(super) fn request_head(out: &mut Vec<u8>, head: &RequestHead, known: &Known<'_>) {
+/// How the client reached us.
+pub(super) struct Reached<'k> {
+    /// `http` or `https`
+    pub(super) scheme: &'static str,
+    /// The name and port it used; absent where it did not say.
+    pub(super) authority: Option<&'k str>,
+}
+
+/// What we say upstream.
+pub(super) enum Says<'k> {
+    /// To the guarded backend: who called.
+    Caller {
+        /// The client address, as text.
+        client: &'k str,
+        /// `http` or `https`: how the client reached us.
+        scheme: &'static str,
+        /// The proved caller: nothing else can set the identity header.
+        service: Option<&'k AuthenticatedService>,
+        /// The peer is a trusted proxy: its `X-Forwarded-*` are kept.
+        trusted: bool,
+    },
+    /// To a destination: who we are, proved.
+    Ourselves(&'k Signer),
+}
+
+/// Where the signature stands in a written head: empty until it is signed.
+#[derive(Debug)]
+pub(super) struct SignaturePlace(Range<usize>);
+
+/// Appends the head of the request as the upstream gets it. One that [`Says::Ourselves`] is to be signed, at the place given,
+/// when it is sent: what comes first of a body may be long in coming.
+pub(super) fn request_head(out: &mut Vec<u8>, head: &RequestHead, known: &Known<'_>) -> SignaturePlace {
     out.extend_from_slice(head.method().as_bytes());
     out.push(b' ');
     out.extend_from_slice(head.path().as_bytes());
@@ -39,44 +67,34 @@ pub(super) fn request_head(out: &mut Vec<u8>, head: &RequestHead, known: &Known<
         out.extend_from_slice(query.as_bytes());
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    match head.host() {
-        Some(host) => put(out, b"Host", host.as_bytes()),
-        None => put(out, b"Host", authority(known.upstream).as_bytes()),
+    match (head.host(), &known.says) {
+        (Some(host), Says::Caller { .. }) => put(out, b"Host", host.as_bytes()),
+        (None, _) | (_, Says::Ourselves(_)) => put(out, b"Host", authority(known.upstream).as_bytes()),
     }
-    let nominated = nominated(head.fields());
-    let mut length_given = false;
-    let (mut has_for, mut has_proto, mut has_host) = (false, false, false);
-    for (name, value) in head.fields() {
-        match role(name) {
-            Role::Claim => put(out, name, value),
-            Role::Pass if is_nominated(name, &nominated) => {}
-            Role::Pass => put(out, name, value),
-            Role::Forwarded if known.trusted => {
-                has_for |= name.len() == b"x-forwarded-for".len();
-                has_host |= name.eq_ignore_ascii_case(b"x-forwarded-host");
-                has_proto |= name.eq_ignore_ascii_case(b"x-forwarded-proto");
-                put(out, name, value);
+    match known.says {
+        Says::Caller { client, scheme, service, trusted } => {
+            put_as_guard(out, head, client, scheme, trusted);
+            put(out, b"X-Request-ID", known.request_id.as_bytes());
+            if let Some(service) = service {
+                put(out, b"X-Authenticated-Service", service.id().as_str().as_bytes());
             }
-            Role::Forwarded => {}
-            Role::Drop => length_given |= name.eq_ignore_ascii_case(b"content-length"),
+        }
+        Says::Ourselves(_) => {
+            let nominated = nominated(head.fields());
+            for (name, value) in head.fields() {
+                if role_outbound(name) == Role::Pass && !is_nominated(name, &nominated) {
+                    put(out, name, value);
+                }
+            }
+            put(out, b"X-Request-ID", known.request_id.as_bytes());
         }
     }
-    if !has_for {
-        put(out, b"X-Forwarded-For", known.client.as_bytes());
-    }
-    if !has_proto {
-        put(out, b"X-Forwarded-Proto", known.scheme.as_bytes());
-    }
-    if let (false, Some(host)) = (has_host, head.host()) {
-        put(out, b"X-Forwarded-Host", host.as_bytes());
-    }
-    put(out, b"X-Request-ID", known.request_id.as_bytes());
-    if let Some(service) = known.service {
-        put(out, b"X-Authenticated-Service", service.id().as_str().as_bytes());
-    }
+    let signature = SignaturePlace(out.len()..out.len());
     put_connection(out, head);
     match head.framing() {
-        Framing::None if length_given => put(out, b"Content-Length", b"0"),
+        Framing::None if head.fields().any(|(name, _)| name.eq_ignore_ascii_case(b"content-length")) => {
+            put(out, b"Content-Length", b"0");
+        }
         Framing::None => {}
         Framing::Length(length) => put_length(out, length),
         Framing::Chunked => {
@@ -88,6 +106,50 @@ pub(super) fn request_head(out: &mut Vec<u8>, head: &RequestHead, known: &Known<
         put(out, b"Expect", b"100-continue");
     }
     out.extend_from_slice(b"\r\n");
+    signature
+}
+
+impl SignaturePlace {
+    /// Signs the head in `out`, or signs it anew.
+    pub(super) fn sign(&mut self, out: &mut Vec<u8>, head: &RequestHead, signer: &Signer, unix_seconds: u64) {
+        let signed = signer.sign(head.method(), head.path(), unix_seconds);
+        let mut lines = Vec::with_capacity(192);
+        for (name, value) in signed.iter() {
+            put(&mut lines, name.as_bytes(), value.as_bytes());
+        }
+        let end = self.0.start + lines.len();
+        out.splice(self.0.clone(), lines);
+        self.0.end = end;
+    }
+}
+
+/// Appends what a guarded backend gets of the client's header lines, and ours about the client.
+fn put_as_guard(out: &mut Vec<u8>, head: &RequestHead, client: &str, scheme: &str, trusted: bool) {
+    let nominated = nominated(head.fields());
+    let (mut has_for, mut has_proto, mut has_host) = (false, false, false);
+    for (name, value) in head.fields() {
+        match role(name) {
+            Role::Claim => put(out, name, value),
+            Role::Pass if is_nominated(name, &nominated) => {}
+            Role::Pass => put(out, name, value),
+            Role::Forwarded if trusted => {
+                has_for |= name.len() == b"x-forwarded-for".len();
+                has_host |= name.eq_ignore_ascii_case(b"x-forwarded-host");
+                has_proto |= name.eq_ignore_ascii_case(b"x-forwarded-proto");
+                put(out, name, value);
+            }
+            Role::Forwarded | Role::Drop => {}
+        }
+    }
+    if !has_for {
+        put(out, b"X-Forwarded-For", client.as_bytes());
+    }
+    if !has_proto {
+        put(out, b"X-Forwarded-Proto", scheme.as_bytes());
+    }
+    if let (false, Some(host)) = (has_host, head.host()) {
+        put(out, b"X-Forwarded-Host", host.as_bytes());
+    }
 }
 
 fn put_connection(out: &mut Vec<u8>, head: &RequestHead) {
@@ -123,7 +185,7 @@ pub(super) fn answer_head(
         if is_dropped_from_answer(name) || is_nominated(name, &nominated) {
             continue;
         }
-        match name.eq_ignore_ascii_case(b"location").then(|| location(value, request, known)).flatten() {
+        match name.eq_ignore_ascii_case(b"location").then(|| location(value, known)).flatten() {
             Some(rewritten) => put(out, name, &rewritten),
             None => put(out, name, value),
         }
@@ -190,7 +252,8 @@ fn default_port(upstream: &Upstream) -> u16 {
 
 /// A `Location` that names the upstream's own address, rewritten to the address the client used: a redirect must neither
 /// leak the inner port nor lead around the proxy. `None`: it names something else and passes as it is.
-fn location(value: &[u8], request: &RequestHead, known: &Known<'_>) -> Option<Vec<u8>> {
+fn location(value: &[u8], known: &Known<'_>) -> Option<Vec<u8>> {
+    let reached = known.reached.as_ref()?;
     let text = std::str::from_utf8(value).ok()?;
     let (scheme, rest) = text.split_once("//")?;
     let implied = match scheme.to_ascii_lowercase().as_str() {
@@ -205,8 +268,8 @@ fn location(value: &[u8], request: &RequestHead, known: &Known<'_>) -> Option<Ve
         return None;
     }
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    Some(match request.host() {
-        Some(host) => format!("{}://{host}{path}", known.scheme).into_bytes(),
+    Some(match reached.authority {
+        Some(host) => format!("{}://{host}{path}", reached.scheme).into_bytes(),
         None => path.into_bytes(),
     })
 }

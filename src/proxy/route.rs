@@ -3,6 +3,7 @@
 
 use super::worker::RouteSeed;
 use crate::config::{Side, Upstream};
+use crate::policy::outbound::Place;
 use crate::upstream::balance::{Outstanding, Standing, pick};
 use crate::upstream::health::UpstreamHealth;
 use crate::upstream::pool::Pool;
@@ -15,6 +16,8 @@ pub(super) struct Route {
     pub(super) side: Side,
     /// At least one, in the order of the configuration.
     pub(super) targets: Vec<Target>,
+    /// The same as the signing direction's judgement knows them.
+    pub(super) places: Vec<Place>,
     /// Who is first among equals.
     next: Cell<usize>,
 }
@@ -42,8 +45,13 @@ impl Route {
     pub(super) fn new(seed: RouteSeed, worker: usize) -> Route {
         let target =
             |(upstream, health): (Upstream, _)| Target { pool: Pool::new(upstream.clone()), upstream, health };
-        // Workers begin at different places, so that their first requests do not meet.
-        Route { side: seed.side, targets: seed.upstreams.into_iter().map(target).collect(), next: Cell::new(worker) }
+        Route {
+            side: seed.side,
+            places: seed.upstreams.iter().map(|(upstream, _)| upstream.place()).collect(),
+            targets: seed.upstreams.into_iter().map(target).collect(),
+            // Workers begin at different places, so that their first requests do not meet.
+            next: Cell::new(worker),
+        }
     }
 
     /// The target for a new request, by the rules of [`balance`](crate::upstream::balance).
@@ -54,7 +62,6 @@ impl Route {
     }
 
     /// The target at this place, and no other.
-    #[allow(dead_code, reason = "for listeners whose requests name their target")]
     pub(super) fn named(&self, place: usize) -> Choice<'_> {
         self.choice(place, Vec::new(), true)
     }

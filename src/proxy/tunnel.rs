@@ -1,18 +1,35 @@
-//! Bytes both ways after an upgrade, until both sides have ended or nothing moves for too long.
+//! Bytes both ways after an upgrade or a `CONNECT`, until both sides have ended or nothing moves for too long.
 
+use super::downstream::Client;
+use super::worker::Worker;
+use crate::config::Timeouts;
+use crate::upstream::pool::Connection;
 use crate::wire::buffer::{Buffer, BufferPool};
 use crate::wire::socket::{Socket, WriteFault};
 use std::time::Duration;
 
+/// Carries bytes between a client and its upstream until the end of both connections.
+pub(super) async fn between(client: &mut Client, mut upstream: Connection, worker: &Worker, timeouts: &Timeouts) {
+    client.socket.keep_alive();
+    worker.metrics.tunnels(1);
+    let a = End { socket: &client.socket, buffer: &mut client.buffer };
+    let b = End { socket: &upstream.socket, buffer: &mut upstream.buffer };
+    let ended = carry(a, b, &worker.buffers, timeouts.tunnel_idle, timeouts.write_idle).await;
+    worker.metrics.tunnels(-1);
+    if ended == Ended::Idle {
+        worker.metrics.timed_out("tunnel_idle");
+    }
+}
+
 /// One end of a tunnel: its socket, and what was read from it before the tunnel began.
-pub(super) struct End<'e> {
-    pub(super) socket: &'e Socket,
-    pub(super) buffer: &'e mut Buffer,
+struct End<'e> {
+    socket: &'e Socket,
+    buffer: &'e mut Buffer,
 }
 
 /// How a tunnel ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+enum Ended {
     /// Both sides said so, or one is gone.
     Closed,
     /// No byte in either direction for too long.
@@ -21,13 +38,7 @@ pub(super) enum Ended {
 
 /// Carries bytes both ways. A side that ends is told to the other; the tunnel ends when both have. `idle`: no byte either way
 /// for this long ends it too. `write_idle` bounds how long a side may take nothing.
-pub(super) async fn carry(
-    a: End<'_>,
-    b: End<'_>,
-    buffers: &BufferPool,
-    idle: Option<Duration>,
-    write_idle: Duration,
-) -> Ended {
+async fn carry(a: End<'_>, b: End<'_>, buffers: &BufferPool, idle: Option<Duration>, write_idle: Duration) -> Ended {
     let moved = std::cell::Cell::new(crate::clock::monotonic());
     let one_way = async |from: End<'_>, to: &Socket| -> Result<(), ()> {
         loop {

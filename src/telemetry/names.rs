@@ -88,6 +88,28 @@ pub const UPSTREAM_UP: Family =
 pub const UPSTREAM_OUTSTANDING: Family =
     family("countersign_upstream_outstanding_requests", "Requests at this upstream now, tunnels among them");
 
+/// By `outcome`.
+pub const OUTBOUND_REQUESTS: Family = family(
+    "countersign_outbound_requests",
+    "Requests at listeners that sign what leaves, by outcome: allow (signed and sent, or a tunnel) or refuse",
+);
+/// By `reason`.
+pub const OUTBOUND_REFUSALS: Family =
+    family("countersign_outbound_refusals", "Requests that were not signed and did not leave, by reason");
+/// By `from` and `status_class`.
+pub const OUTBOUND_ANSWERS: Family = family(
+    "countersign_outbound_answers",
+    "Answers to requests that leave: from the upstream, or from the sidecar itself in its place",
+);
+/// Seconds.
+pub const OUTBOUND_OWN_DURATION: Family =
+    family("countersign_outbound_own_duration_seconds", "Our share of the time to the head of an outbound answer");
+/// Seconds.
+pub const OUTBOUND_UPSTREAM_DURATION: Family = family(
+    "countersign_outbound_upstream_duration_seconds",
+    "From an outbound request sent to the head of its answer",
+);
+
 /// Seconds.
 pub const REQUEST_DURATION: Family =
     family("countersign_request_duration_seconds", "From the request's head to the answer's head, ours included");

@@ -4,6 +4,7 @@ use super::buffer::{Buffer, BufferPool};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -50,6 +51,11 @@ impl Socket {
         if let Some(plain) = self.stream.borrow().plain() {
             plain.keep_alive();
         }
+    }
+
+    /// Where the other side reached us; `None` for a unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.stream.borrow().local_address()
     }
 
     /// Waits until there is something to read, or the end. Holds no buffer meanwhile.

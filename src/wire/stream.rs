@@ -10,6 +10,7 @@
 use super::pipe::PipeEnd;
 use super::tls::TlsStream;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -46,6 +47,14 @@ impl Stream {
             Stream::Plain(plain) => Some(plain),
             Stream::Tls(tls) => Some(tls.plain()),
             Stream::Pipe(_) => None,
+        }
+    }
+
+    /// Where the other side reached us; `None` for what has no address.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        match self.plain()? {
+            Plain::Tcp(tcp) => tcp.local_addr().ok(),
+            Plain::Unix(_) => None,
         }
     }
 

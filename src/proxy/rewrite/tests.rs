@@ -10,7 +10,9 @@ fn upstream() -> Upstream {
 }
 
 fn known(upstream: &Upstream, trusted: bool) -> Known<'_> {
-    Known { client: "203.0.113.9", scheme: "http", request_id: "id-1", service: None, trusted, upstream }
+    let reached = Some(Reached { scheme: "http", authority: Some("a.example:8001") });
+    let says = Says::Caller { client: "203.0.113.9", scheme: "http", service: None, trusted };
+    Known { request_id: "id-1", upstream, reached, says }
 }
 
 fn head(text: &str) -> RequestHead {

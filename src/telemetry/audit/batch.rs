@@ -4,8 +4,8 @@
 //! Copying into growing buffers, which are swapped and used again, costs a worker some tens of nanoseconds and no
 //! allocation; a boxed string per field would cost seven.
 
-use super::record::{AuditRecord, StateChange};
-use crate::policy::decision::{Outcome, Refusal};
+use super::record::{AuditRecord, Direction, StateChange};
+use crate::policy::decision::Outcome;
 use crate::policy::enforcement::Mode;
 use crate::rules::classify::Class;
 
@@ -46,6 +46,7 @@ impl Batch {
             record.claimed_service,
             record.method,
             Some(record.client),
+            record.upstream,
         ];
         let lengths = texts.map(|text| length_of(text.map(str::len)));
         for (text, length) in texts.into_iter().zip(lengths) {
@@ -71,6 +72,7 @@ impl Batch {
             own_us: record.own_us,
             upstream_us: record.upstream_us,
             status: record.status,
+            direction: record.direction,
             outcome: record.outcome,
             reason: record.reason,
             cause: record.cause,
@@ -153,7 +155,7 @@ impl Batch {
 struct Stored {
     units: usize,
     at: usize,
-    lengths: [u32; 6],
+    lengths: [u32; 7],
     path_at: usize,
     path_length: u32,
     unix_micros: u64,
@@ -164,18 +166,19 @@ struct Stored {
     own_us: u32,
     upstream_us: Option<u32>,
     status: Option<u16>,
+    direction: Direction,
     outcome: Outcome,
-    reason: Option<Refusal>,
-    cause: Option<Refusal>,
+    reason: Option<&'static str>,
+    cause: Option<&'static str>,
     class: Option<Class>,
-    mode: Mode,
-    percentage: u8,
+    mode: Option<Mode>,
+    percentage: Option<u8>,
 }
 
 impl Stored {
     fn read<'b>(&self, text: &'b str, paths: &'b [u8]) -> AuditRecord<'b> {
         let mut at = self.at;
-        let [request_id, rule, service, claimed_service, method, client] = self.lengths.map(|length| {
+        let [request_id, rule, service, claimed_service, method, client, upstream] = self.lengths.map(|length| {
             (length != ABSENT).then(|| {
                 let start = at;
                 at += length as usize;
@@ -187,6 +190,7 @@ impl Stored {
         AuditRecord {
             unix_micros: self.unix_micros,
             request_id: request_id.unwrap_or_default(),
+            direction: self.direction,
             outcome: self.outcome,
             reason: self.reason,
             cause: self.cause,
@@ -200,6 +204,7 @@ impl Stored {
             method,
             path,
             client: client.unwrap_or_default(),
+            upstream,
             mode: self.mode,
             percentage: self.percentage,
             status: self.status,
@@ -230,12 +235,12 @@ mod tests {
     #[test]
     fn records_come_back_as_they_went_in() {
         let mut batch = Batch::default();
-        let (full, bare) = (samples::full(), samples::bare());
+        let (full, bare, outbound) = (samples::full(), samples::bare(), samples::outbound());
         batch.push(&full, 1);
         batch.push(&bare, 3);
-        batch.push(&full, 1);
+        batch.push(&outbound, 1);
         assert_eq!((batch.len(), batch.units()), (3, 5));
-        for (index, expected) in [full, bare, full].into_iter().enumerate() {
+        for (index, expected) in [full, bare, outbound].into_iter().enumerate() {
             let Filled::Decision(record) = batch.item(index) else { panic!("a change?") };
             assert_eq!(format!("{record:?}"), format!("{expected:?}"));
         }

@@ -1,8 +1,8 @@
 //! What happens to rotated files: compressed, reduced to what must be kept longer, removed.
 //!
 //! 1. The newest `rotate.keep` rotated files are kept whole, compressed.
-//! 2. One that falls out of them is rewritten to what `keep_service` asks for: records of class `service`, and changes
-//!    of state. Exempt and open traffic, and unreadable requests (which strangers can make in any number), go.
+//! 2. One that falls out of them is rewritten to what `keep_service` asks for: records of class `service`, those of what left
+//!    this machine, and changes of state. Exempt and open traffic, and unreadable requests (which strangers can make in any number), go.
 //! 3. What is kept so is removed once its rotation is older than `keep_service`.
 //!
 //! [`plan`] decides from names and time alone; [`tend`] carries it out, on a thread of its own. Each step makes a whole
@@ -139,10 +139,15 @@ fn is_kept_longer(line: &[u8]) -> bool {
         #[serde(borrow)]
         class: Option<Cow<'l, str>>,
         #[serde(borrow)]
+        direction: Option<Cow<'l, str>>,
+        #[serde(borrow)]
         event: Option<Cow<'l, str>>,
     }
-    serde_json::from_slice::<Kind<'_>>(line)
-        .is_ok_and(|kind| kind.event.is_some() || kind.class.is_some_and(|class| class == "service"))
+    serde_json::from_slice::<Kind<'_>>(line).is_ok_and(|kind| {
+        kind.event.is_some()
+            || kind.class.is_some_and(|class| class == "service")
+            || kind.direction.is_some_and(|direction| direction == "outbound")
+    })
 }
 
 /// Makes another form of a rotated file and removes the old one. `write` says whether there is anything to keep.

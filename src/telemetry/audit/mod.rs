@@ -29,4 +29,4 @@ mod writer;
 
 pub use log::AuditLog;
 pub use queue::{AuditCounts, AuditQueue, AuditSlot};
-pub use record::{AuditRecord, Event, Fact, StateChange};
+pub use record::{AuditRecord, Direction, Event, Fact, StateChange};

@@ -84,6 +84,7 @@ pub struct StoredDecision {
     pub method: Option<String>,
     pub path: Option<String>,
     pub client: String,
+    pub upstream: Option<String>,
     pub mode: String,
     pub percentage: Option<u8>,
     pub status: Option<u16>,

@@ -4,7 +4,7 @@
 //! guessed. Besides them every line has `boot` (a random id of this start of the process) and `seq` (from 1,
 //! one up per record): a missing number is a lost line.
 
-use crate::policy::decision::{Outcome, Refusal};
+use crate::policy::decision::Outcome;
 use crate::policy::enforcement::Mode;
 use crate::rules::classify::Class;
 use crate::telemetry::json::JsonLine;
@@ -20,19 +20,21 @@ pub struct AuditRecord<'r> {
     pub unix_micros: u64,
     /// The request id, as sent up and back.
     pub request_id: &'r str,
+    /// Did it come in or go out?
+    pub direction: Direction,
     /// What came of it.
     pub outcome: Outcome,
-    /// Why it is or would be refused.
-    pub reason: Option<Refusal>,
+    /// Why it is or would be refused: the code of a refusal of its direction.
+    pub reason: Option<&'static str>,
     /// The refusal that `rate_limited` stands in for.
-    pub cause: Option<Refusal>,
+    pub cause: Option<&'static str>,
     /// For `malformed_request`: which fault, a constant word.
     pub fault: Option<&'static str>,
     /// Absent when the request could not be read.
     pub class: Option<Class>,
     /// The first deciding rule.
     pub rule: Option<&'r str>,
-    /// Proved.
+    /// Proved; outbound, whom it was signed as.
     pub service: Option<&'r str>,
     /// Claimed: only when it is a well-formed id.
     pub claimed_service: Option<&'r str>,
@@ -46,10 +48,12 @@ pub struct AuditRecord<'r> {
     pub path: Option<&'r [u8]>,
     /// The client address, or `unix:<uid>`.
     pub client: &'r str,
-    /// The mode in force.
-    pub mode: Mode,
-    /// The effective percentage.
-    pub percentage: u8,
+    /// Outbound: where it went, `host:port`; inbound the listener says it.
+    pub upstream: Option<&'r str>,
+    /// The mode in force; absent outbound, where none is.
+    pub mode: Option<Mode>,
+    /// The effective percentage; absent outbound.
+    pub percentage: Option<u8>,
     /// What was answered (upgrade: 101); absent when the client was gone before an answer began.
     pub status: Option<u16>,
     /// Our own time, microseconds: from the end of the head to the first byte upstream, plus from the upstream's head to ours.
@@ -58,6 +62,25 @@ pub struct AuditRecord<'r> {
     pub upstream_us: Option<u32>,
     /// The configuration that judged it.
     pub generation: u64,
+}
+
+/// Which way a request went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the guarded backend.
+    Inbound,
+    /// From this machine, signed.
+    Outbound,
+}
+
+impl Direction {
+    /// The word in audit records.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+        }
+    }
 }
 
 /// One change of state: a line with `event` instead of `outcome`.
@@ -162,10 +185,10 @@ impl LineWriter {
     pub(super) fn decision(&mut self, out: &mut Vec<u8>, record: &AuditRecord<'_>) {
         let mut line = self.begin(out, record.unix_micros);
         line.text("request_id", record.request_id);
-        line.word("direction", "inbound");
+        line.word("direction", record.direction.code());
         line.word("outcome", record.outcome.code());
-        optional(record.reason, |reason| line.word("reason", reason.code()));
-        optional(record.cause, |cause| line.word("cause", cause.code()));
+        optional(record.reason, |reason| line.word("reason", reason));
+        optional(record.cause, |cause| line.word("cause", cause));
         optional(record.fault, |fault| line.word("fault", fault));
         optional(record.class, |class| line.word("class", class_code(class)));
         optional(record.rule, |rule| line.text("rule", rule));
@@ -176,8 +199,9 @@ impl LineWriter {
         optional(record.method, |method| line.text("method", method));
         optional(record.path, |path| line.bytes("path", path));
         line.text("client", record.client);
-        line.word("mode", record.mode.code());
-        line.unsigned("percentage", record.percentage.into());
+        optional(record.upstream, |upstream| line.text("upstream", upstream));
+        optional(record.mode, |mode| line.word("mode", mode.code()));
+        optional(record.percentage, |percentage| line.unsigned("percentage", percentage.into()));
         optional(record.status, |status| line.unsigned("status", status.into()));
         line.unsigned("own_us", record.own_us.into());
         optional(record.upstream_us, |us| line.unsigned("upstream_us", us.into()));
@@ -235,9 +259,10 @@ pub(super) mod samples {
         AuditRecord {
             unix_micros: 1_763_778_660_123_456,
             request_id: "r1",
+            direction: Direction::Inbound,
             outcome: Outcome::WouldRefuse,
-            reason: Some(Refusal::RateLimited),
-            cause: Some(Refusal::InvalidSignature),
+            reason: Some("rate_limited"),
+            cause: Some("invalid_signature"),
             fault: Some("bare_lf"),
             class: Some(Class::Service),
             rule: Some("npu internals"),
@@ -248,8 +273,9 @@ pub(super) mod samples {
             method: Some("POST"),
             path: Some(b"/api/npu/results/1"),
             client: "172.16.168.22",
-            mode: Mode::Enforce,
-            percentage: 25,
+            upstream: None,
+            mode: Some(Mode::Enforce),
+            percentage: Some(25),
             status: Some(200),
             own_us: 41,
             upstream_us: Some(1_250),
@@ -262,6 +288,7 @@ pub(super) mod samples {
         AuditRecord {
             unix_micros: 1_763_778_660_123_457,
             request_id: "r2",
+            direction: Direction::Inbound,
             outcome: Outcome::Allow,
             reason: None,
             cause: None,
@@ -275,12 +302,33 @@ pub(super) mod samples {
             method: None,
             path: None,
             client: "::1",
-            mode: Mode::Log,
-            percentage: 100,
+            upstream: None,
+            mode: Some(Mode::Log),
+            percentage: Some(100),
             status: None,
             own_us: 0,
             upstream_us: None,
             generation: 1,
+        }
+    }
+
+    /// A request that left, signed.
+    pub(crate) fn outbound() -> AuditRecord<'static> {
+        AuditRecord {
+            request_id: "r3",
+            direction: Direction::Outbound,
+            service: Some("npu-worker"),
+            scheme: Some("hmac-v1"),
+            method: Some("POST"),
+            path: Some(b"/api/npu/results/1"),
+            client: "unix:1000",
+            upstream: Some("172.16.168.20:8001"),
+            mode: None,
+            percentage: None,
+            status: Some(200),
+            own_us: 30,
+            upstream_us: Some(1_250),
+            ..bare()
         }
     }
 
@@ -330,6 +378,20 @@ mod tests {
             concat!(
                 r#"{"time":"2025-11-22T02:31:00.123457Z","boot":"b0","seq":1,"request_id":"r2","direction":"inbound","#,
                 r#""outcome":"allow","client":"::1","mode":"log","percentage":100,"own_us":0,"generation":1}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn what_left_says_as_whom_and_where_to_and_no_mode() {
+        assert_eq!(
+            decision(&samples::outbound()),
+            concat!(
+                r#"{"time":"2025-11-22T02:31:00.123457Z","boot":"b0","seq":1,"request_id":"r3","direction":"outbound","#,
+                r#""outcome":"allow","service":"npu-worker","scheme":"hmac-v1","method":"POST","#,
+                r#""path":"/api/npu/results/1","client":"unix:1000","upstream":"172.16.168.20:8001","status":200,"#,
+                r#""own_us":30,"upstream_us":1250,"generation":1}"#,
                 "\n"
             )
         );

@@ -222,7 +222,7 @@ impl Writer {
                         Outcome::Allow | Outcome::Authenticated => false,
                         Outcome::Override | Outcome::Refuse | Outcome::WouldRefuse => true,
                     };
-                    (record.outcome.code(), record.reason.map(|reason| reason.code()), notable)
+                    (record.outcome.code(), record.reason, notable)
                 }
                 Filled::Change(change) => {
                     self.lines.change(&mut self.text, change);

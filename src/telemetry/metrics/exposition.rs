@@ -3,10 +3,11 @@
 use super::cells::{Count, Histogram, HistogramSum, UpDown, Words};
 use super::names::{self, Family};
 use super::services::AttemptResult;
-use super::worker::{CLASSES, OUTCOMES, STATUS_CLASSES, WorkerMetrics};
+use super::worker::{ANSWERED_BY, CLASSES, OUTCOMES, STATUS_CLASSES, WorkerMetrics};
 use super::{Metrics, UpstreamFault};
-use crate::policy::decision::Refusal;
+use crate::policy::decision::{Outcome, Refusal};
 use crate::policy::enforcement::{Enforcement, Mode};
+use crate::policy::outbound::OutboundRefusal;
 use crate::tls::handshake::HandshakeFault;
 use crate::upstream::health::HealthState;
 use prometheus_client::collector::Collector;
@@ -98,6 +99,7 @@ impl Scrape {
         scrape.services(metrics, now);
         scrape.requests(metrics);
         scrape.upstream(metrics);
+        scrape.outbound(metrics);
         scrape.connections(metrics);
         scrape.audit(metrics);
         scrape.configuration(metrics, now);
@@ -189,6 +191,32 @@ impl Scrape {
                 by_upstream.into_iter().map(|(name, value)| (vec![("upstream", name.to_owned())], value)).collect();
             self.families.push((family, Samples::Gauge(samples)));
         }
+    }
+
+    fn outbound(&mut self, metrics: &Metrics) {
+        let refusals: Vec<_> = OutboundRefusal::ALL
+            .into_iter()
+            .enumerate()
+            .map(|(place, word)| (word, sum(metrics, |worker| &worker.outbound_refusals[place])))
+            .collect();
+        let outcomes = [
+            (Outcome::Allow, sum(metrics, |worker| &worker.outbound_allowed)),
+            (Outcome::Refuse, refusals.iter().map(|(_, count)| count).sum()),
+        ];
+        let outcomes = outcomes.map(|(word, count)| (vec![("outcome", word.code().to_owned())], count));
+        self.counter(names::OUTBOUND_REQUESTS, outcomes.into());
+        let refusals = refusals.into_iter().map(|(word, count)| (vec![("reason", word.code().to_owned())], count));
+        self.counter(names::OUTBOUND_REFUSALS, refusals.collect());
+        let mut answers = Vec::new();
+        for (by, name) in ANSWERED_BY.into_iter().enumerate() {
+            for (hundreds, word) in STATUS_CLASSES.into_iter().enumerate() {
+                let labels = vec![("from", name.to_owned()), ("status_class", word.to_owned())];
+                answers.push((labels, sum(metrics, |worker| &worker.outbound_answers[by][hundreds])));
+            }
+        }
+        self.counter(names::OUTBOUND_ANSWERS, answers);
+        self.histogram(names::OUTBOUND_OWN_DURATION, metrics, |worker| &worker.outbound_own);
+        self.histogram(names::OUTBOUND_UPSTREAM_DURATION, metrics, |worker| &worker.outbound_upstream);
     }
 
     fn connections(&mut self, metrics: &Metrics) {

@@ -4,6 +4,7 @@ use super::cells::{Count, Histogram, UpDown, Words};
 use super::services::{AttemptResult, Services};
 use super::{UpstreamFault, names};
 use crate::policy::decision::{Decision, Outcome, Refusal};
+use crate::policy::outbound::OutboundRefusal;
 use crate::rules::classify::Class;
 use crate::tls::handshake::HandshakeFault;
 use std::sync::Arc;
@@ -33,6 +34,12 @@ pub struct WorkerMetrics {
     /// By class (the last: unreadable) and hundreds of the status.
     pub(super) upstream_answers: [[Count; STATUS_CLASSES.len()]; CLASSES.len()],
     pub(super) exempt_unauthorized: Count,
+    pub(super) outbound_allowed: Count,
+    pub(super) outbound_refusals: [Count; OutboundRefusal::ALL.len()],
+    /// By who answered (self, upstream) and hundreds of the status.
+    pub(super) outbound_answers: [[Count; STATUS_CLASSES.len()]; 2],
+    pub(super) outbound_own: Histogram,
+    pub(super) outbound_upstream: Histogram,
     /// By place in [`names::OWN_STATUSES`]; the last: any other.
     pub(super) own_answers: [Count; names::OWN_STATUSES.len() + 1],
     pub(super) faults: [Count; UpstreamFault::ALL.len()],
@@ -70,6 +77,11 @@ impl WorkerMetrics {
             request: Histogram::new(names::REQUEST_BUCKETS),
             upstream_answers: Default::default(),
             exempt_unauthorized: Count::default(),
+            outbound_allowed: Count::default(),
+            outbound_refusals: Default::default(),
+            outbound_answers: Default::default(),
+            outbound_own: Histogram::new(names::OWN_BUCKETS),
+            outbound_upstream: Histogram::new(names::REQUEST_BUCKETS),
             own_answers: Default::default(),
             faults: Default::default(),
             retries: Count::default(),
@@ -159,6 +171,26 @@ impl WorkerMetrics {
         }
     }
 
+    /// What an outbound request's audit record says: it left, or why not.
+    pub fn recorded_outbound(&self, refusal: Option<OutboundRefusal>) {
+        match refusal.and_then(|refusal| OutboundRefusal::ALL.iter().position(|each| *each == refusal)) {
+            Some(place) => self.outbound_refusals[place].add(1),
+            None => self.outbound_allowed.add(1),
+        }
+    }
+
+    /// One outbound answer's head, as [`WorkerMetrics::answered`]. Those of the guarded backend are told apart: its error rate
+    /// and latency are not those of another machine.
+    pub fn answered_outbound(&self, status: u16, own_us: u32, upstream_us: Option<u32>) {
+        let nanos = |us: u32| u64::from(us) * 1_000;
+        self.outbound_own.observe(nanos(own_us));
+        if let Some(upstream_us) = upstream_us {
+            self.outbound_upstream.observe(nanos(upstream_us));
+        }
+        let hundreds = usize::from(status / 100).clamp(1, STATUS_CLASSES.len());
+        self.outbound_answers[usize::from(upstream_us.is_some())][hundreds - 1].add(1);
+    }
+
     /// One answer of our own in the upstream's place.
     pub fn upstream_fault(&self, fault: UpstreamFault) {
         self.faults[fault as usize].add(1);
@@ -228,6 +260,8 @@ pub(super) const CLASSES: [&str; 4] = ["exempt", "open", "service", "unreadable"
 /// Values of `outcome`, in the order of the counters.
 pub(super) const OUTCOMES: [Outcome; 5] =
     [Outcome::Allow, Outcome::Authenticated, Outcome::Override, Outcome::Refuse, Outcome::WouldRefuse];
+/// Values of `from`, in the order of the counters.
+pub(super) const ANSWERED_BY: [&str; 2] = ["self", "upstream"];
 /// Values of `status_class`, in the order of the counters.
 pub(super) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const UNAUTHORIZED: u16 = 401;

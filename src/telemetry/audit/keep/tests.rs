@@ -89,17 +89,18 @@ fn contents(current: &Path) -> BTreeMap<String, String> {
 const SERVICE: &str = "{\"outcome\":\"refuse\",\"class\":\"service\",\"path\":\"/x\\u001b\"}\n";
 const EXEMPT: &str = "{\"outcome\":\"allow\",\"class\":\"exempt\",\"path\":\"\\\"class\\\":\\\"service\\\"\"}\n";
 const UNREADABLE: &str = "{\"outcome\":\"refuse\",\"reason\":\"malformed_request\"}\n";
+const OUTBOUND: &str = "{\"direction\":\"outbound\",\"outcome\":\"allow\"}\n";
 const CHANGE: &str = "{\"event\":\"mode\",\"who\":\"file\"}\n";
 
 #[test]
 fn service_records_and_changes_outlive_all_others() {
-    let old = [EXEMPT, SERVICE, UNREADABLE, CHANGE, "torn {\"class\":\"service\"\n", SERVICE].concat();
+    let old = [EXEMPT, SERVICE, OUTBOUND, UNREADABLE, CHANGE, "torn {\"class\":\"service\"\n", SERVICE].concat();
     let (_dir, current) = directory(&[(4, EXEMPT), (3, &old), (2, EXEMPT), (1, SERVICE)]);
     tend(&current, RETENTION, NOW, &GO).unwrap();
     let expected = [
         ("Compressed 1", SERVICE.to_owned()),
         ("Compressed 2", EXEMPT.to_owned()),
-        ("Retained 3", [SERVICE, CHANGE, SERVICE].concat()),
+        ("Retained 3", [SERVICE, OUTBOUND, CHANGE, SERVICE].concat()),
     ];
     assert_eq!(contents(&current), expected.map(|(name, text)| (name.to_owned(), text)).into());
 

@@ -95,6 +95,7 @@ fn a_decision_comes_back_whole() {
         skew_seconds: Some(-3),
         method: text("POST"),
         path: text("/api/npu/results/1"),
+        upstream: None,
         client: "172.16.168.22".to_owned(),
         mode: "enforce".to_owned(),
         percentage: Some(25),
