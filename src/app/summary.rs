@@ -11,11 +11,13 @@ use crate::telemetry::audit::Fact;
 /// The line that `systemctl status` shows.
 pub fn status(snapshot: &Snapshot) -> String {
     let enforcement = snapshot.enforcement;
+    let config = &snapshot.config;
     let doing = match enforcement.mode {
+        // Mode and percentage are about guarding.
+        _ if config.inbound.is_empty() => "signing".to_owned(),
         Mode::Log => "mode log: nothing is refused".to_owned(),
         Mode::Enforce => format!("mode enforce at {}", enforcement.percentage),
     };
-    let config = &snapshot.config;
     let guarded = config.inbound.iter().map(|inbound| guards(inbound));
     let all: Vec<String> = guarded.chain(config.outbound.iter().map(|outbound| signs(outbound))).collect();
     format!("{doing}; {}; generation {}", all.join(", "), snapshot.generation)
@@ -64,6 +66,7 @@ pub fn log_start(snapshot: &Snapshot, descriptors: Option<u64>) {
         "in force"
     );
     match enforcement.mode {
+        _ if config.inbound.is_empty() => {}
         Mode::Log => tracing::info!("mode log: every request passes, what would be refused is recorded"),
         Mode::Enforce if enforcement.percentage.value() == 0 => {
             tracing::warn!("mode enforce at 0%: every request passes, what would be refused is recorded");
