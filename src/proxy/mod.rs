@@ -9,8 +9,8 @@
 mod downstream;
 mod evidence;
 mod forward;
-mod h2;
 mod forward_proxy;
+mod h2;
 mod headers;
 mod inbound;
 mod listener;
