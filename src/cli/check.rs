@@ -9,7 +9,7 @@ use super::output::{Answer, CliError, Output};
 use crate::config::check::{self, Loaded, Overrides};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::env::Environment;
-use crate::config::{AuditSink, Config, Destination, Listen, Outbound, Upstream};
+use crate::config::{AuditSink, Config, Destination, KeySourceKind, Listen, Outbound, Redis, RedisServers, Upstream};
 use crate::keys::KeyTable;
 use crate::policy::enforcement::Mode;
 use crate::rules::classify::{Access, DefaultAccess};
@@ -123,14 +123,16 @@ fn summary(loaded: &Loaded, environment: &Environment) -> String {
             format!("{service} service ({guarded}), {exempt} exempt ({free}); what no rule covers: {rest}"),
         );
     }
+    let asks_redis = config.keys.sources.contains(&KeySourceKind::Redis);
     line(
         "services",
         match &loaded.keys {
+            Some(_) if asks_redis => format!("{} named; Redis was not asked for their keys", config.services.len()),
             Some(keys) => format!("{} named, {} with a key", config.services.len(), keys.len()),
             None => format!("{} named; keys could not be looked at here", config.services.len()),
         },
     );
-    line("keys", config.keys.dir.display().to_string());
+    line("keys", key_sources(config).join(", then "));
     line("state", config.state_dir.display().to_string());
     line("audit", audit(config));
     line("admin", config.admin.listen.map_or("off".into(), |address| address.to_string()));
@@ -194,6 +196,7 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
         },
         "services": config.services.keys().map(|id| id.as_str()).collect::<Vec<_>>(),
         "services_with_keys": loaded.keys.as_ref().map(KeyTable::len),
+        "key_sources": key_sources(config),
         "keys_dir": config.keys.dir.display().to_string(),
         "state_dir": config.state_dir.display().to_string(),
         "audit": audit(config),
@@ -201,6 +204,40 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
         "variables": environment.said(),
         "warnings": loaded.warnings.to_json(),
     })
+}
+
+/// Who is asked for keys, in order.
+fn key_sources(config: &Config) -> Vec<String> {
+    let keys = &config.keys;
+    let one = |source: &KeySourceKind| match (source, &keys.redis) {
+        (KeySourceKind::Files, _) => keys.dir.display().to_string(),
+        (KeySourceKind::Redis, None) => "redis".to_owned(),
+        (KeySourceKind::Redis, Some(redis)) => in_words(redis),
+    };
+    keys.sources.iter().map(one).collect()
+}
+
+fn in_words(redis: &Redis) -> String {
+    let list = |servers: &[(String, u16)]| {
+        servers.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",")
+    };
+    let mut text = match &redis.servers {
+        RedisServers::Single((host, port)) => format!("redis {host}:{port}/{}", redis.database),
+        RedisServers::Sentinel { master, sentinels } => {
+            format!("redis {master}/{} behind the sentinels {}", redis.database, list(sentinels))
+        }
+        RedisServers::Cluster(nodes) => format!("redis cluster {}", list(nodes)),
+    };
+    if redis.tls.is_some() {
+        text.push_str(" over TLS");
+    }
+    if let Some(user) = &redis.user {
+        let _ = write!(text, " as {user}");
+    }
+    if redis.password.is_some() {
+        text.push_str(" with a password");
+    }
+    text
 }
 
 fn outbound_json(outbound: &Outbound) -> serde_json::Value {

@@ -12,10 +12,10 @@ use super::env::Environment;
 use super::file::{FileConfig, FileEnforcement};
 use super::listeners::Checked;
 use super::problems::{Problems, Setting};
-use super::secrets::KeysSaid;
+use super::secrets::{KeysSaid, RedisSecrets};
 use super::{
-    Audit, AuditSink, Config, Keys, Log, LogFormat, OwnKey, RateLimit, Service, ServiceIdentity, Signature,
-    audit_file, defaults, listeners, rules, secrets,
+    Audit, AuditSink, Config, KeySourceKind, Log, LogFormat, OwnKey, RateLimit, Service, ServiceIdentity, Signature,
+    audit_file, defaults, keys, listeners, rules, secrets,
 };
 use crate::keys::KeyTable;
 use crate::policy::certificates::CertificateBindings;
@@ -35,13 +35,17 @@ pub(super) struct Surroundings<'s> {
 /// The checked configuration, or `None` where too little is known to make one; problems are noted either way.
 /// With it the keys, where they were read.
 pub(super) fn build(
-    file: FileConfig,
+    mut file: FileConfig,
     around: &Surroundings<'_>,
     problems: &Problems,
 ) -> Option<(Config, Option<KeyTable>)> {
     let environment = around.environment;
     let keys_said = KeysSaid::of(&file);
-    let state_dir = state_dir(file.state_dir, around, problems);
+    let redis_secrets = RedisSecrets::of(&file);
+    let state_dir = state_dir(file.state_dir.take(), around, problems);
+    // Without a place for state the whole is refused; what else is wrong is told all the same.
+    let state = state_dir.as_deref().unwrap_or(Path::new(defaults::STATE_DIR));
+    let keys = keys::keys(&file, state, around.flags_alone, problems);
     let has_listener = !file.inbound.is_empty() || !file.outbound.is_empty();
     let guards = !file.inbound.is_empty();
     let says_id = file.service_id.is_some() || file.says_id;
@@ -58,14 +62,14 @@ pub(super) fn build(
     let rules = rules::rules(file.rules, file.default_access, guards, &services, problems);
     let override_token = secrets::override_token(file.enforcement.override_token.as_ref(), around.purpose, problems);
     let (enforcement, rate_limit) = enforcement(&file.enforcement, problems);
-    let service = service(file.service_id, file.service_key, problems);
-    // Without a place for state the whole is refused; what else is wrong is told all the same.
-    let state = state_dir.as_deref().unwrap_or(Path::new(defaults::STATE_DIR));
-    let keys = match file.keys_dir {
-        Some(dir) => Keys { dir: absolute(dir.value), ..Keys::default() },
-        None if around.flags_alone => Keys { dir: state.join("keys"), make_on_start: true, ..Keys::default() },
-        None => Keys::default(),
-    };
+    let service = service(file.service_id, file.service_key, problems).map(|service| match service.key {
+        // Nobody said where: then it is where every other key is.
+        OwnKey::Directory if keys.sources.first() == Some(&KeySourceKind::Redis) => {
+            ServiceIdentity { key: OwnKey::Redis, ..service }
+        }
+        OwnKey::File(_) | OwnKey::Environment(_) | OwnKey::Redis | OwnKey::Directory => service,
+    });
+    secrets::of_redis(&redis_secrets, around.purpose, problems);
     let table = secrets::keys(&keys, service.as_ref(), &keys_said, around.purpose, problems);
     let audit_said = file.audit_sink.as_ref().map(|sink| sink.place.clone());
     let audit = audit(file.audit_sink, file.audit, file.rotate, state, around, problems);
@@ -212,8 +216,10 @@ pub(super) fn service(
 ) -> Option<ServiceIdentity> {
     match (id, key) {
         (Some(id), key) => Some(ServiceIdentity { id: id.value, key: value_or(key, OwnKey::Directory) }),
-        (None, Some(Setting { place: place @ Place::File(..), .. })) => {
-            let problem = Diagnostic::warning(&place, "`service.key_file` says nothing without `service.id`");
+        (None, Some(Setting { value, place: place @ Place::File(..) })) => {
+            let key = if value == OwnKey::Redis { "key" } else { "key_file" };
+            let message = format!("`service.{key}` says nothing without `service.id`");
+            let problem = Diagnostic::warning(&place, message);
             problems.add(problem.fix("say whose key it is: `id = \"…\"`"));
             None
         }

@@ -13,7 +13,7 @@ use super::file::FileConfig;
 use super::problems::Problems;
 use super::tls_files::{self, TlsSaid};
 use super::watched::Watched;
-use super::{Config, OwnKey, ServiceIdentity};
+use super::{Config, KeySourceKind, ServiceIdentity};
 use super::{flags, sources};
 use crate::keys::KeyTable;
 use crate::signature::key::ServiceId;
@@ -71,15 +71,18 @@ pub fn load(
     };
     env::overlay(environment, &mut written, &problems);
     flags::overlay(overrides, &mut written, &problems);
-    watched.add_secrets(&written);
+    let flags_alone = file.is_none();
+    watched.add_secrets(&written, flags_alone);
     let tls_said = TlsSaid::of(&written);
-    let around = Surroundings { environment, purpose, flags_alone: file.is_none() };
+    let around = Surroundings { environment, purpose, flags_alone };
     let built = build::build(written, &around, &problems);
     let tls = built.as_ref().map(|(config, _)| tls_files::load(config, &tls_said, purpose, &problems));
     let list = problems.into_list();
     match built {
         Some((config, keys)) if list.iter().all(|problem| problem.severity == Severity::Warning) => {
-            watched.add_keys(&config.keys.dir);
+            if config.keys.sources.contains(&KeySourceKind::Files) {
+                watched.add_keys(&config.keys.dir);
+            }
             let warnings = Diagnostics::new(list, Watched::default());
             Ok(Loaded { config: Config { files, ..config }, keys, tls: tls.unwrap_or_default(), warnings, watched })
         }
@@ -112,15 +115,19 @@ pub fn examine(file: Option<&Path>, environment: &Environment, overrides: &Overr
     let mut loaded = load(file, environment, overrides, Purpose::Check)?;
     let Some(table) = &loaded.keys else { return Ok(loaded) };
     let config = &loaded.config;
-    if let Some(service) = config.service.as_ref().filter(|service| {
-        !config.outbound.is_empty() && service.key != OwnKey::Redis && !table.ids().any(|id| *id == service.id)
-    }) {
+    let signs = config.service.as_ref().filter(|_| !config.outbound.is_empty());
+    let asks_redis = config.keys.sources.contains(&KeySourceKind::Redis);
+    if let Some(service) = signs.filter(|service| !asks_redis && !table.ids().any(|id| *id == service.id)) {
         let message = format!("there is no key of `{}`, which signs what leaves", service.id);
         let problem = Diagnostic::error(&Place::Path(config.keys.dir.clone()), message);
         let problem = problem.fix(format!("countersign keys generate {}, or countersign keys import", service.id));
         return Err(Diagnostics::new(vec![problem], loaded.watched).and(loaded.warnings.iter().cloned().collect()));
     }
     let named = config.rules.rules().iter().flat_map(|rule| rule.callers.iter().flatten());
+    if asks_redis {
+        // Nobody asks it here.
+        return Ok(loaded);
+    }
     let known = config.services.keys().chain(named);
     let without: BTreeSet<&ServiceId> = known.filter(|id| !table.ids().any(|other| other == *id)).collect();
     let more = without.into_iter().map(|id| {

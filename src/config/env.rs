@@ -7,14 +7,14 @@
 //!    Windows): a value is read as a shell would read it.
 //! 3. `SERVICE_KEY` beats `SERVICE_KEY_FILE`. The two spellings of the percentage must agree: nobody can say which was meant.
 //! 4. `BACKEND_HOST` and `BACKEND_PORT` name where an outbound listener sends to that names no upstream, never what an inbound one
-//!    guards. Where no listener needs them nobody asks whether they make sense. `REDIS_*` is in every `.env` file of the fleet; keys from Redis are not built yet, and a
-//!    warning says where keys come from instead.
+//!    guards. Where no listener needs them nobody asks whether they make sense. The same holds for `REDIS_HOST` and
+//!    `REDIS_PORT`: every `.env` file of the fleet has them, and `keys` says when they name the Redis that keys come from.
 //!
 //! A value that is not understood refuses the configuration and names the variable; the value of a secret is never shown.
 
 use super::OwnKey;
 use super::diagnostic::{Diagnostic, Place};
-use super::file::{self, FAILURE_WINDOW, FAILURES, FileConfig, TokenSource, WINDOW};
+use super::file::{self, FAILURE_WINDOW, FAILURES, FileConfig, RedisEnvironment, TokenSource, WINDOW};
 use super::problems::{Problems, Setting, quoted, wrong};
 use super::values::{self, Expected, Reading};
 use crate::policy::enforcement::Mode;
@@ -35,7 +35,7 @@ pub struct Environment {
 }
 
 /// What is read of the environment: the fleet's variables, and what says where this process may keep things.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     SERVICE_ID,
     SERVICE_KEY,
     SERVICE_KEY_FILE,
@@ -48,12 +48,17 @@ const NAMES: [&str; 16] = [
     LIMIT_FAILURES,
     BACKEND_HOST,
     BACKEND_PORT,
-    "REDIS_HOST",
+    REDIS_HOST,
+    REDIS_PORT,
+    REDIS_PASSWORD,
     "HOME",
     "XDG_STATE_HOME",
     "JOURNAL_STREAM",
 ];
 
+const REDIS_HOST: &str = "REDIS_HOST";
+const REDIS_PORT: &str = "REDIS_PORT";
+const REDIS_PASSWORD: &str = "REDIS_PASSWORD";
 const BACKEND_HOST: &str = "BACKEND_HOST";
 const BACKEND_PORT: &str = "BACKEND_PORT";
 const SERVICE_ID: &str = "SERVICE_ID";
@@ -138,6 +143,11 @@ pub(super) fn overlay(environment: &Environment, file: &mut FileConfig, problems
     file.says_id |= environment.get(SERVICE_ID).is_some();
     lay(&mut file.service_id, environment.read(problems, SERVICE_ID, file::service_id));
     let as_it_came = |name| environment.get(name).map(|value| Setting { value, place: Place::Variable(name) });
+    file.keys.environment = RedisEnvironment {
+        host: as_it_came(REDIS_HOST),
+        port: as_it_came(REDIS_PORT),
+        password: environment.get(REDIS_PASSWORD).map(|password| Arc::new(Zeroizing::new(password))),
+    };
     file.backend = (as_it_came(BACKEND_HOST), as_it_came(BACKEND_PORT));
     if let Some(text) = environment.get(SERVICE_KEY).map(Zeroizing::new) {
         let value = OwnKey::Environment(Arc::new(text));
@@ -183,13 +193,6 @@ pub(super) fn overlay(environment: &Environment, file: &mut FileConfig, problems
             None => Diagnostic::warning(&place, "the override token is empty, so there is none")
                 .fix("unset the variable where none is wanted"),
         });
-    }
-    if environment.get("REDIS_HOST").is_some() {
-        let message = "keys from Redis are not built yet in this version, so `REDIS_HOST` says nothing";
-        problems.add(
-            Diagnostic::warning(&Place::Variable("REDIS_HOST"), message)
-                .fix("keys come from the files of `[keys].dir`"),
-        );
     }
 }
 

@@ -9,6 +9,7 @@
 //! "not built yet", never ignored, because an operator who wrote it relies on it.
 
 mod inbound;
+mod keys;
 mod operation;
 mod outbound;
 mod rules;
@@ -16,6 +17,7 @@ mod server_tls;
 mod upstreams;
 
 pub(super) use inbound::FileInbound;
+pub(super) use keys::{FileKeys, RedisEnvironment};
 pub(super) use operation::{FORMATS, LEVELS, admin_listen, audit_flag};
 pub(super) use outbound::FileOutbound;
 pub(super) use rules::{FileRule, FileService, pattern};
@@ -53,7 +55,7 @@ pub(super) struct FileConfig {
     pub(super) outbound: Vec<FileOutbound>,
     /// `BACKEND_HOST`, `BACKEND_PORT` as they came: looked at only where an outbound listener needs them.
     pub(super) backend: (Option<Setting<String>>, Option<Setting<String>>),
-    pub(super) keys_dir: Option<Setting<PathBuf>>,
+    pub(super) keys: FileKeys,
     pub(super) window: Option<Setting<Duration>>,
     pub(super) replay: Option<Setting<Replay>>,
     pub(super) enforcement: FileEnforcement,
@@ -78,7 +80,7 @@ impl FileConfig {
         let listeners = self.inbound.iter().filter_map(|inbound| inbound.tls.as_ref());
         let towards = self.inbound.iter().map(|inbound| &inbound.upstreams);
         let towards = towards.chain(self.outbound.iter().map(|outbound| &outbound.upstreams));
-        let clients = towards.filter_map(|upstreams| upstreams.tls.as_ref());
+        let clients = towards.filter_map(|upstreams| upstreams.tls.as_ref()).chain(&self.keys.redis_tls);
         listeners.flat_map(|tls| tls.files()).chain(clients.flat_map(|tls| tls.value.files()))
     }
 }
@@ -147,10 +149,10 @@ pub(super) fn read(reader: Reader<'_>, document: &Spanned<DeTable<'_>>, included
     file.state_dir = top.path("state_dir");
     file.default_access = top.word("default_access", &ACCESSES);
     file.workers = top.count("workers", &WORKERS);
-    service(top.table("service"), &mut file);
+    keys::service(top.table("service"), &mut file);
     file.inbound = inbound::inbound(&mut top);
     file.outbound = outbound::outbound(&mut top);
-    keys(top.table("keys"), &mut file);
+    file.keys = keys::keys(top.table("keys"));
     let mut signature = top.table("signature");
     file.window = signature.duration("window", &WINDOW).filter(|window| whole_seconds(signature.problems(), window));
     file.replay = signature.word("replay", &REPLAYS);
@@ -165,22 +167,6 @@ pub(super) fn read(reader: Reader<'_>, document: &Spanned<DeTable<'_>>, included
     top.not_built("ramp");
     top.finish();
     file
-}
-
-fn service(mut table: Table<'_>, file: &mut FileConfig) {
-    file.says_id = table.is_written("id");
-    file.service_id = table.value("id", |value| service_id(readers::text(value, SERVICE_ID)?));
-    file.service_key = table.path("key_file").map(|path| path.map(OwnKey::File));
-    table.not_built("key");
-    table.finish();
-}
-
-fn keys(mut table: Table<'_>, file: &mut FileConfig) {
-    file.keys_dir = table.path("dir");
-    for key in ["redis", "cache", "stale"] {
-        table.not_built(key);
-    }
-    table.finish();
 }
 
 fn enforcement(mut table: Table<'_>) -> FileEnforcement {

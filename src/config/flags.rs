@@ -61,7 +61,7 @@ pub(super) fn overlay(flags: &Overrides, file: &mut FileConfig, problems: &Probl
     lay(&mut file.enforcement.mode, said.maybe("--mode", &flags.mode, |text| values::word(text, &file::MODES)));
     lay(&mut file.enforcement.percentage, said.maybe("--percentage", &flags.percentage, values::percentage));
     lay(&mut file.state_dir, said.path("--state-dir", &flags.state_dir));
-    lay(&mut file.keys_dir, said.path("--keys", &flags.keys_dir));
+    lay(&mut file.keys.dir, said.path("--keys", &flags.keys_dir));
     lay(&mut file.audit_sink, said.maybe("--audit", &flags.audit, file::audit_flag));
     lay(&mut file.admin.listen, said.maybe("--admin", &flags.admin, file::admin_listen));
     let workers = said.maybe("--workers", &flags.workers, |text| values::count(text, &WORKERS));

@@ -22,9 +22,9 @@ pub enum OwnKey {
     File(PathBuf),
     /// `SERVICE_KEY`: the text, as the environment gave it.
     Environment(Arc<zeroize::Zeroizing<String>>),
-    /// `key = "redis"`: from `[keys].redis`, followed without a restart.
+    /// `key = "redis"`, or not said where Redis is asked first for every key: from `[keys].redis`, followed without a restart.
     Redis,
-    /// Not said: the id's file in `[keys].dir`.
+    /// Not said, and the files are asked first: the id's file in `[keys].dir`.
     Directory,
 }
 

@@ -3,7 +3,7 @@
 //! A file may hold, by mistake, what should stand elsewhere: a token where the name of a file belongs, a password inside a
 //! URL, a key. Messages show lines of the file, on terminals and in logs. So they show the masked text: what looks
 //! like a secret is `*`, byte by byte, and every span stays where it was. Rather too much is masked than too little. Only `key` of a
-//! `tls` table is known to name a file: it stays readable, unless what stands there is the key itself.
+//! `tls` table (`upstream_tls`, `redis_tls`) is known to name a file: it stays readable, unless what stands there is the key itself.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ pub(super) fn masked(text: &str) -> String {
     let mut in_tls = false;
     for line in text.split_inclusive('\n') {
         if let Some(header) = header(line) {
-            in_tls = header.rsplit('.').next().is_some_and(|last| last.trim() == "tls");
+            in_tls = header.rsplit('.').next().is_some_and(|last| last.trim().ends_with("tls"));
         }
         for secret in secrets(line, in_tls) {
             // Blanks and quotes stay, so that the line still looks like itself.
@@ -59,9 +59,12 @@ fn secrets(line: &str, in_tls: bool) -> Vec<Range<usize>> {
     // user:password@ of a URL.
     for (scheme, _) in line.match_indices("://") {
         let authority = scheme + 3;
-        let end = line[authority..].find(['"', '\'', ' ', '\n']).map_or(line.len(), |end| authority + end);
-        if let Some(at) = line[authority..end].rfind('@') {
+        let text = &line[authority..end_of_text(line, scheme)];
+        if let Some(at) = text.rfind('@') {
             found.push(authority..authority + at);
+        } else if text.strip_prefix(':').is_some_and(|rest| rest.bytes().any(|b| !b.is_ascii_digit() && b != b'/')) {
+            // A password whose host was forgotten.
+            found.push(authority..authority + text.trim_end().len());
         }
     }
     // Anything that could be a key.
@@ -77,6 +80,21 @@ fn secrets(line: &str, in_tls: bool) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+/// Where the text that a URL stands in ends: at the quote that opened it, else with the line. A password may hold blanks and
+/// other quotes.
+fn end_of_text(line: &str, scheme: usize) -> usize {
+    let before = line[..scheme].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let Some(quote) = before.chars().next_back().filter(|c| matches!(c, '"' | '\'')) else { return line.len() };
+    let mut is_escaped = false;
+    for (at, c) in line[scheme..].char_indices() {
+        if c == quote && !is_escaped {
+            return scheme + at;
+        }
+        is_escaped = c == '\\' && quote == '"' && !is_escaped;
+    }
+    line.len()
 }
 
 /// Does this end inside `tls = {` or with `tls.`?

@@ -9,8 +9,9 @@ use super::file::FileConfig;
 use super::problems::{Problems, Setting};
 use super::{ClientTls, Config};
 use crate::clock;
-use crate::keys::secret_file::SecretReader;
+use crate::keys::secret_file::{SecretFileFault, SecretReader};
 use crate::tls::TlsMaterials;
+use crate::tls::files::FileFault;
 use crate::tls::material::{Findings, Loader};
 use std::path::{Path, PathBuf};
 
@@ -27,9 +28,31 @@ impl TlsSaid {
         said.map_or_else(|| Place::Path(path.to_owned()), |said| said.place.clone())
     }
 
-    fn note(&self, findings: Findings, problems: &Problems) {
+    fn note(&self, findings: Findings, purpose: Purpose, problems: &Problems) {
         for fault in findings.faults {
-            problems.add(Diagnostic::error(&self.place(&fault.path), fault.to_string()));
+            let place = self.place(&fault.path);
+            // What certificates are there is up to other programs; a configuration can be checked before they have run.
+            let is_absent = match &fault.what {
+                FileFault::Missing | FileFault::Secret(SecretFileFault::Missing) => true,
+                FileFault::Io(_)
+                | FileFault::NotRegular
+                | FileFault::TooLarge
+                | FileFault::Secret(_)
+                | FileFault::Broken(_)
+                | FileFault::NoCertificate
+                | FileFault::NotACertificate(_)
+                | FileFault::NoKey
+                | FileFault::UnusableKey(_)
+                | FileFault::KeyMismatch { .. }
+                | FileFault::NotACa { .. }
+                | FileFault::NoSystemCa
+                | FileFault::Tls(_) => false,
+            };
+            problems.add(if is_absent && purpose == Purpose::Check {
+                Diagnostic::warning(&place, format!("{fault} (on this machine)"))
+            } else {
+                Diagnostic::error(&place, fault.to_string())
+            });
         }
         for remark in findings.remarks {
             let problem = Diagnostic::warning(&self.place(remark.path()), remark.to_string());
@@ -46,14 +69,14 @@ pub(super) fn load(config: &Config, said: &TlsSaid, purpose: Purpose, problems: 
     }
     let mut loader = Loader::new(SecretReader::of_process(), clock::unix_seconds());
     for tls in config.inbound.iter().filter_map(|inbound| inbound.tls.as_ref()) {
-        said.note(loader.server(tls), problems);
+        said.note(loader.server(tls), purpose, problems);
     }
     let upstreams =
         config.sides().flat_map(|side| config.upstreams(side)).filter_map(|upstream| upstream.tls.as_deref());
     let redis = config.keys.redis.as_ref().and_then(|redis| redis.tls.as_ref());
     let clients: Vec<&ClientTls> = upstreams.chain(redis).collect();
     for tls in clients {
-        said.note(loader.client(tls), problems);
+        said.note(loader.client(tls), purpose, problems);
     }
     loader.materials()
 }

@@ -4,8 +4,8 @@
 //! and write again, and all of that is the same question in the end. Times and inodes are not looked at, since a file that
 //! is touched is no new configuration.
 
-use super::OwnKey;
 use super::file::{FileConfig, TokenSource};
+use super::{KeySourceKind, OwnKey};
 use super::{defaults, include};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -84,7 +84,7 @@ impl Watched {
     }
 
     /// The secrets that a file names, even if it does not stand.
-    pub(super) fn add_secrets(&mut self, written: &FileConfig) {
+    pub(super) fn add_secrets(&mut self, written: &FileConfig, flags_alone: bool) {
         if let Some(OwnKey::File(path)) = written.service_key.as_ref().map(|key| &key.value) {
             self.add_file(path);
         }
@@ -94,7 +94,13 @@ impl Watched {
         for file in written.tls_files() {
             self.add_file(&file.value);
         }
-        self.add_keys(written.keys_dir.as_ref().map_or(Path::new(defaults::KEYS_DIR), |dir| &dir.value));
+        let keys = &written.keys;
+        for file in keys.redis_password_file.iter().chain(&keys.sealed_copy) {
+            self.add_file(&file.value);
+        }
+        if written.key_sources(flags_alone).contains(&KeySourceKind::Files) {
+            self.add_keys(keys.dir.as_ref().map_or(Path::new(defaults::KEYS_DIR), |dir| &dir.value));
+        }
     }
 
     pub(super) fn places(&self) -> Places {

@@ -13,7 +13,7 @@ use super::KeyTable;
 use super::key_file::{KeyFile, KeyFileFault, service_of};
 use super::secret_file::{SecretFileFault, SecretReader};
 use super::write::key_path;
-use crate::config::{Keys, OwnKey, ServiceIdentity};
+use crate::config::{KeySourceKind, Keys, OwnKey, ServiceIdentity};
 use crate::signature::key::{Fingerprint, ServiceId, is_generated_form};
 use std::collections::HashMap;
 use std::fmt;
@@ -135,13 +135,17 @@ impl fmt::Display for KeyNote {
     }
 }
 
-/// Loads every key of `[keys].dir`, and this service's own key where one is named.
+/// Loads every key of `[keys].dir`, where files are a source, and this service's own key where one is named.
 ///
 /// # Errors
 /// Every problem of every file at once.
 pub fn load(keys: &Keys, service: Option<&ServiceIdentity>) -> Result<LoadedKeys, Vec<KeyProblem>> {
     let reader = SecretReader::of_process();
-    let (found, mut problems) = read_all(&reader, &keys.dir);
+    // A directory that is no source need not be there.
+    let (found, mut problems) = match keys.sources.contains(&KeySourceKind::Files) {
+        true => read_all(&reader, &keys.dir),
+        false => Default::default(),
+    };
     let mut notes = Vec::new();
     let mut table = HashMap::with_capacity(found.len());
     let unusual = |id: &ServiceId, place: KeyPlace, file: &KeyFile| {

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod keys;
 mod laid_over;
 mod outbound;
 mod refusals;

@@ -65,14 +65,6 @@ fn a_variable_that_holds_against_the_file_is_told() {
 }
 
 #[test]
-fn redis_in_the_environment_is_no_error_and_is_told() {
-    let loaded =
-        Files::new(LEAST).load_with(&variables(&[("REDIS_HOST", "172.16.168.23")]), &Overrides::default()).unwrap();
-    assert_eq!(loaded.warnings.len(), 1);
-    assert!(loaded.warnings.to_string().contains("REDIS_HOST"));
-}
-
-#[test]
 fn service_key_beats_service_key_file_beats_the_file() {
     let file = format!("{LEAST}[service]\nid = \"a\"\nkey_file = \"/file.env\"\n");
     let key = |pairs: &[(&str, &str)]| {
