@@ -131,8 +131,8 @@ impl fmt::Debug for ServiceKey {
     }
 }
 
-/// The keys that may verify one service: during a rotation, two overlap.
-#[derive(Debug)]
+/// The keys that may verify one service: during a rotation, two overlap. Copies share them.
+#[derive(Debug, Clone)]
 pub struct ServiceKeys {
     /// What the service signs with, or soon will.
     pub current: Arc<ServiceKey>,

@@ -1,0 +1,213 @@
+//! One turn of the follower: a look at Redis, a sign of life, news, another configuration; and when the next is due.
+
+use super::{Follower, Settings};
+use crate::clock;
+use crate::keys::cache::KeyEvent;
+use crate::keys::dir;
+use crate::keys::redis::{News, RedisStore, StoreError};
+use std::time::{Duration, Instant};
+
+/// After news of a change: so long after the last look at the earliest.
+const NEWS_GAP: Duration = Duration::from_millis(100);
+/// After a request that met something unknown.
+const WANTED_GAP: Duration = Duration::from_secs(1);
+/// Strangers make us spend at most one part in so many on looking.
+const WANTED_SHARE: u32 = 20;
+/// While Redis cannot be reached.
+const RETRY: Duration = Duration::from_millis(500);
+/// Signs of life.
+const BEAT: Duration = Duration::from_secs(5);
+/// A whole look; each answer has a deadline of its own.
+const LONGEST_LOOK: Duration = Duration::from_secs(20);
+/// The sealed copy is written anew, when nothing changed, to tell how fresh it is.
+const SEAL_GAP: Duration = Duration::from_secs(60);
+
+impl Follower {
+    /// Asks Redis for everything, and takes in what it says.
+    pub(super) async fn look(&mut self) {
+        let started = clock::monotonic();
+        self.wanted.answered();
+        let asked = match tokio::time::timeout(LONGEST_LOOK, self.ask()).await {
+            Ok(asked) => asked,
+            Err(_) => Err(StoreError::TimedOut {
+                servers: self.store.servers(),
+                command: "for all keys",
+                milliseconds: LONGEST_LOOK.as_millis(),
+            }),
+        };
+        let ended = clock::monotonic();
+        self.asked = (started, ended.duration_since(started));
+        match asked {
+            Ok(listing) => {
+                let events = self.cache.heard(listing, self.patience(), self.steady.now());
+                self.told.answers(&self.store.servers());
+                self.files = None;
+                self.tell(&events);
+                self.status.asked(true, deleted(&events));
+                self.due.look = ended + self.settings.keys.cache.max(WANTED_GAP);
+                self.seal(!events.is_empty(), ended);
+            }
+            Err(error) => self.unheard(&error),
+        }
+        self.show();
+    }
+
+    async fn ask(&mut self) -> Result<crate::keys::redis::Listing, StoreError> {
+        // First listen, then look: what changes in between is heard.
+        if self.subscription.is_none() {
+            match self.store.subscribe().await {
+                Ok(subscription) => {
+                    self.told.listens(subscription.untracked());
+                    self.subscription = Some(subscription);
+                }
+                Err(error @ (StoreError::NotPermitted { .. } | StoreError::Refused { .. })) => self.told.deaf(&error),
+                Err(error) => return Err(error),
+            }
+        }
+        self.store.list(self.cache.ids()).await
+    }
+
+    /// Redis could not be asked.
+    pub(super) fn unheard(&mut self, error: &StoreError) {
+        let now = clock::monotonic();
+        let events = self.cache.unheard(self.patience(), self.steady.now());
+        self.subscription = None;
+        self.status.asked(false, 0);
+        self.due.look = now + RETRY;
+        if self.told.is_out(error, &self.store.servers(), self.cache.keys().len()) {
+            self.read_files();
+        }
+        self.tell(&events);
+        self.show();
+    }
+
+    /// Tells that this verifier runs, and asks whether the line still is one.
+    pub(super) async fn beat(&mut self) {
+        self.due.beat = clock::monotonic() + BEAT;
+        let events = self.cache.age(self.patience(), self.steady.now());
+        self.tell(&events);
+        if self.cache.is_reachable() {
+            let mut alive = match self.store.present(&self.name).await {
+                Err(error @ (StoreError::NotPermitted { .. } | StoreError::ReadOnly { .. })) => {
+                    self.told.mute(&error);
+                    self.store.ping().await
+                }
+                answer => answer,
+            };
+            if let (Ok(()), Some(subscription)) = (&alive, &self.subscription) {
+                alive = subscription.check().await;
+            }
+            if let Err(error) = alive {
+                tracing::debug!(%error, "redis gave no sign of life");
+                self.subscription = None;
+                self.due.look = clock::monotonic();
+            }
+        } else {
+            self.read_files();
+        }
+        self.show();
+    }
+
+    /// Something changed, or nothing is heard any more.
+    pub(super) fn hear(&mut self, news: &News) {
+        let earliest = match news {
+            News::Changed(id) => {
+                tracing::debug!(service = %id, "a key may have changed");
+                self.asked.0 + NEWS_GAP
+            }
+            News::AnyChanged => self.asked.0 + NEWS_GAP,
+            News::Lost => {
+                tracing::debug!("the line to redis is lost");
+                self.subscription = None;
+                self.asked.0 + NEWS_GAP
+            }
+        };
+        self.soon(earliest);
+    }
+
+    /// A request met something that is not known here.
+    pub(super) fn hurry(&mut self) {
+        let (started, took) = self.asked;
+        self.soon(started + WANTED_GAP.max(took * WANTED_SHARE));
+    }
+
+    fn soon(&mut self, earliest: Instant) {
+        self.due.look = self.due.look.min(earliest);
+    }
+
+    /// Another configuration: what is cached stays, another Redis is asked at once.
+    pub(super) fn reconfigure(&mut self, settings: Settings) {
+        if settings.redis != self.settings.redis {
+            self.store = RedisStore::new(&settings.redis);
+            self.subscription = None;
+        }
+        self.settings = settings;
+        self.due.look = clock::monotonic();
+        if self.files.take().is_some() {
+            self.read_files();
+        }
+    }
+
+    /// The key files count while Redis cannot be reached, if they come after it.
+    fn read_files(&mut self) {
+        if !self.files_follow() {
+            return;
+        }
+        match dir::load(&self.settings.keys, self.settings.service.as_ref()) {
+            Ok(loaded) => self.files = Some(loaded.table),
+            Err(problems) => {
+                for problem in problems {
+                    self.told.bad_file(&problem.to_string());
+                }
+            }
+        }
+    }
+
+    /// Tells who waits for it which keys-to-be are taken here by now.
+    pub(super) async fn mark_staged(&mut self) {
+        if !self.cache.is_reachable() {
+            return;
+        }
+        for (id, key) in self.cache.staged() {
+            if let Err(error) = self.store.mark_seen(&id, &self.name, key).await {
+                self.told.mute(&error);
+            }
+        }
+    }
+
+    fn seal(&mut self, changed: bool, now: Instant) {
+        let Some(sealed) = &self.sealed else { return };
+        let is_due = self.sealed_at.is_none_or(|at| now.duration_since(at) >= SEAL_GAP);
+        let differs = self.shown.as_ref() != Some(&self.table().1);
+        if changed || differs || is_due {
+            match sealed.store(&self.cache) {
+                Ok(()) => self.sealed_at = Some(now),
+                Err(fault) => tracing::error!(%fault, "the sealed copy of the keys cannot be written"),
+            }
+        }
+    }
+
+    fn tell(&mut self, events: &[KeyEvent]) {
+        for event in events {
+            super::told::event(event);
+        }
+        let mut expiries = self.cache.expiries();
+        expiries.retain(|id, _| !self.settings.unused.contains(id));
+        for expiring in self.expiry.passed(&expiries, self.steady.now()) {
+            super::told::expiring(&expiring);
+        }
+    }
+
+    fn show(&self) {
+        let now = self.steady.now();
+        let unheard_since = (!self.cache.is_reachable()).then(|| match self.cache.has_heard() {
+            true => now.saturating_sub(self.cache.stale_for(now)),
+            false => self.steady.wall,
+        });
+        self.status.shows(&self.cache, unheard_since);
+    }
+}
+
+fn deleted(events: &[KeyEvent]) -> u64 {
+    events.iter().filter(|event| matches!(event, KeyEvent::Revoked(_))).count() as u64
+}
