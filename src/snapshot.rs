@@ -7,7 +7,8 @@ use crate::signature::signer::Signer;
 use crate::tls::TlsMaterials;
 use std::sync::Arc;
 
-/// One generation of configuration, keys and enforcement.
+/// One generation of configuration, keys and enforcement. Cheap to clone.
+#[derive(Clone)]
 pub struct Snapshot {
     /// The configuration.
     pub config: Arc<Config>,

@@ -7,6 +7,7 @@
 //! | USR2 | kept for the emergency rollback of a later version: until then it is logged and does nothing |
 //! | TERM, INT | drain and stop; a second one stops at once |
 
+use super::key_follower::KeyFollower;
 use super::key_usage::KeyUsageTask;
 use super::start::{AdminServer, App};
 use super::{RunError, summary};
@@ -110,6 +111,7 @@ impl App {
                     }
                     self.reload("file");
                 }
+                found = KeyFollower::found(&mut self.key_follower) => self.take_up(found),
                 _ = look.tick() => {
                     self.look(&mut standstill)?;
                     self.look_at_certificates();
@@ -157,6 +159,9 @@ impl App {
         if let Some(key_usage) = self.key_usage.take() {
             key_usage.stop().await;
         }
+        if let Some(follower) = self.key_follower.take() {
+            follower.stop().await;
+        }
         let lost = self.audit.close(AUDIT_CLOSE);
         if lost > 0 {
             tracing::error!(records = lost, "audit records were lost: the sink did not take them in time");
@@ -183,6 +188,9 @@ impl App {
         }
         if !self.audit.is_running() {
             return Err(RunError::Critical("the audit writer"));
+        }
+        if self.key_follower.as_ref().is_some_and(KeyFollower::is_finished) {
+            return Err(RunError::Critical("the task that follows redis"));
         }
         if self.key_usage.as_ref().is_some_and(KeyUsageTask::is_finished) {
             return Err(RunError::Critical("the task that tells of used keys"));

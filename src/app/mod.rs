@@ -31,6 +31,7 @@ use crate::telemetry::logging;
 
 pub mod control;
 pub mod holder;
+mod key_follower;
 mod key_usage;
 mod keys;
 pub mod listeners;

@@ -6,10 +6,10 @@
 //! 3. Tell those who only follow: log level, failure limit, health checks, admin hosts, metrics, the watch.
 
 use super::start::{App, HealthCheck, certificates, service_ids};
-use super::{keys, summary};
+use super::{key_follower, keys, summary};
 use crate::clock;
-use crate::config::Config;
 use crate::config::reload::{self, Reloaded};
+use crate::config::{Config, OwnKey};
 use crate::snapshot::Snapshot;
 use crate::systemd;
 use crate::telemetry::audit::record::Event;
@@ -41,8 +41,16 @@ impl App {
             })?;
         // Whatever comes of the rest: these are the files that an edit would mend.
         self.watcher.watch(loaded.watched);
-        let table = loaded.keys.map_or_else(|| keys::load(&loaded.config), Ok).map_err(|error| error.to_string())?;
+        let sealed = key_follower::sealed_copy(&loaded.config).map_err(|error| error.to_string())?;
+        let table = match loaded.keys {
+            // What its follower found stays; a follower that is new finds its keys in a moment.
+            _ if key_follower::verifies(&loaded.config) => Arc::clone(&running.keys),
+            Some(table) => Arc::new(table),
+            None => Arc::new(keys::load(&loaded.config).map_err(|error| error.to_string())?),
+        };
+        let own_in_redis = loaded.config.service.as_ref().is_some_and(|service| service.key == OwnKey::Redis);
         let signer = match keys::signer(&loaded.config) {
+            _ if own_in_redis => running.signer.clone(),
             Ok(signer) => signer.map(Arc::new),
             Err(error) => {
                 // What leaves goes on being signed with the key that was good.
@@ -58,7 +66,7 @@ impl App {
         let changed_keys = keys::changes(&running.keys, &table);
         let snapshot = Arc::new(Snapshot {
             config: Arc::new(loaded.config),
-            keys: Arc::new(table),
+            keys: table,
             signer,
             tls: Arc::new(loaded.tls),
             enforcement,
@@ -66,6 +74,7 @@ impl App {
         });
         self.shared.snapshot.store(Arc::clone(&snapshot));
         self.follow(&running.config, &snapshot);
+        self.follow_redis(&snapshot.config, sealed);
         self.readiness.reloaded(true);
 
         summary::log_warnings(&loaded.warnings);

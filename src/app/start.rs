@@ -1,5 +1,6 @@
 //! [`App`]: everything a running sidecar is made of, made in order.
 
+use super::key_follower::{self, FirstKeys, KeyFollower};
 use super::key_usage::KeyUsageTask;
 use super::listeners::{self, ListenError, SocketFile};
 use super::state_dir::{StateDir, StateDirError};
@@ -10,6 +11,7 @@ use crate::config::check::Loaded;
 use crate::config::reload::{Changed, Source, Watcher};
 use crate::config::{Config, Health, Side, Upstream};
 use crate::keys::KeyTable;
+use crate::keys::status::KeyStatus;
 use crate::keys::usage::UsageBoard;
 use crate::policy::failure_limit::FailureLimit;
 use crate::policy::replay::ReplayTable;
@@ -45,6 +47,8 @@ pub struct App {
     pub(super) checks: Vec<HealthCheck>,
     pub(super) watcher: Watcher,
     pub(super) key_usage: Option<KeyUsageTask>,
+    pub(super) key_follower: Option<KeyFollower>,
+    pub(super) key_status: Arc<KeyStatus>,
     pub(super) changes: mpsc::Receiver<Changed>,
     pub(super) certificates: ExpiryWatch,
     pub(super) log: Option<LogHandle>,
@@ -108,18 +112,14 @@ impl App {
         let descriptors = process::raise_descriptor_limit();
         let state_dir = StateDir::hold(&config.state_dir)?;
         let salt = state_dir.salt()?;
-        let table = match (keys::make_first(&config)?, table) {
-            (false, Some(table)) => table,
-            (made, _) => {
-                if made {
-                    // What we wrote ourselves is no change to be told of.
-                    watched.look_again();
-                }
-                keys::load(&config)?
-            }
-        };
-
-        let signer = keys::signer(&config)?;
+        let made = keys::make_first(&config)?;
+        if made {
+            // What we wrote ourselves is no change to be told of.
+            watched.look_again();
+        }
+        let key_status = Arc::new(KeyStatus::default());
+        let FirstKeys { table, signer, follower } =
+            key_follower::begin(&config, table.filter(|_| !made), &key_status).await?;
         let opened = listeners::open(&config, Inherited::from_environment());
         let admin = config.admin.listen.map(|address| listeners::tcp(address, "[admin].listen")).transpose();
         let (opened, admin) = match (opened, admin) {
@@ -141,6 +141,9 @@ impl App {
         metrics.watch_audit(audit.queue().clone());
         let replay = Arc::new(ReplayTable::new(REPLAY_CAPACITY));
         metrics.watch_replay(Arc::clone(&replay));
+        if follower.is_some() {
+            metrics.watch_keys(Arc::clone(&key_status));
+        }
         metrics.watch_upstreams(healths);
         let by_listener = upstreams
             .iter()
@@ -206,6 +209,8 @@ impl App {
             checks,
             watcher,
             key_usage: Some(key_usage),
+            key_follower: follower.map(KeyFollower::start),
+            key_status,
             changes,
             certificates: ExpiryWatch::default(),
             log,

@@ -143,6 +143,11 @@ impl Follower {
         }
     }
 
+    /// What it goes by.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The table as it stands, and what this service signs with.
     pub fn first(&mut self) -> (KeyTable, Option<Arc<ServiceKey>>) {
         let (table, shape) = self.table();
@@ -155,8 +160,12 @@ impl Follower {
         self.told.outage()
     }
 
-    /// Follows until nobody listens any more. `changes`: another configuration.
-    pub async fn run(mut self, mut changes: mpsc::Receiver<Settings>, out: mpsc::UnboundedSender<Followed>) {
+    /// Follows until nobody listens any more. `changes`: another configuration, with its sealed copy.
+    pub async fn run(
+        mut self,
+        mut changes: mpsc::Receiver<(Settings, Option<SealedCopy>)>,
+        out: mpsc::UnboundedSender<Followed>,
+    ) {
         self.mark_staged().await;
         loop {
             let now = clock::monotonic();
@@ -181,7 +190,7 @@ impl Follower {
             };
             tokio::select! {
                 settings = changes.recv() => match settings {
-                    Some(settings) => self.reconfigure(settings),
+                    Some((settings, sealed)) => self.reconfigure(settings, sealed),
                     None => break,
                 },
                 news = news => self.hear(&news),

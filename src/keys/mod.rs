@@ -21,9 +21,9 @@ pub mod redis;
 pub mod rotation;
 pub mod sealed;
 pub mod secret_file;
+pub mod status;
 pub mod store;
 pub mod usage;
-pub mod status;
 pub mod write;
 
 /// Every key that may verify a signature, by service. Immutable: a reload makes a new one.

@@ -57,6 +57,10 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         Outcome::Allow | Outcome::Authenticated | Outcome::Override => claimed,
     };
     worker.metrics.decided(&judged, counted_as, auth_nanos, received);
+    if [judged.reason, judged.cause].contains(&Some(Refusal::InvalidSignature)) {
+        // The caller may be ahead of us: its key was replaced where we were not told.
+        snapshot.keys.doubt();
+    }
     if let Some(service) = &judged.service {
         worker.key_usage.note(service.id(), service.key(), &address_text, moment.unix_seconds);
     }

@@ -33,6 +33,24 @@ pub const KEY_TTL: Family = family(
     "Days until a key lapses; only for keys from a source that knows it (key files never lapse)",
 );
 
+/// Seconds.
+pub const KEYS_STALE: Family = family(
+    "countersign_keys_stale_seconds",
+    "For how long Redis could not be asked for keys; 0 while it can. Cached keys serve on for [keys].stale",
+);
+/// A number.
+pub const KEYS_LAPSED: Family =
+    family("countersign_keys_lapsed", "Keys that Redis let lapse and that serve on for [keys].grace");
+/// A number.
+pub const KEYS_UNREADABLE: Family =
+    family("countersign_keys_unreadable", "Places of keys in Redis that hold something else");
+/// Without labels.
+pub const KEYS_DELETED: Family =
+    family("countersign_keys_deleted", "Keys that were deleted in Redis before their expiry, and dropped");
+/// By `result`.
+pub const KEY_REFRESHES: Family =
+    family("countersign_key_refreshes", "Times Redis was asked for all keys: ok, or failed");
+
 /// By `class` and `outcome`.
 pub const REQUESTS: Family = family(
     "countersign_requests",

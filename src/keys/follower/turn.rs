@@ -5,6 +5,7 @@ use crate::clock;
 use crate::keys::cache::KeyEvent;
 use crate::keys::dir;
 use crate::keys::redis::{News, RedisStore, StoreError};
+use crate::keys::sealed::SealedCopy;
 use std::time::{Duration, Instant};
 
 /// After news of a change: so long after the last look at the earliest.
@@ -136,12 +137,12 @@ impl Follower {
     }
 
     /// Another configuration: what is cached stays, another Redis is asked at once.
-    pub(super) fn reconfigure(&mut self, settings: Settings) {
+    pub(super) fn reconfigure(&mut self, settings: Settings, sealed: Option<SealedCopy>) {
         if settings.redis != self.settings.redis {
             self.store = RedisStore::new(&settings.redis);
             self.subscription = None;
         }
-        self.settings = settings;
+        (self.settings, self.sealed, self.sealed_at) = (settings, sealed, None);
         self.due.look = clock::monotonic();
         if self.files.take().is_some() {
             self.read_files();

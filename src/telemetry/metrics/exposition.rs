@@ -5,6 +5,7 @@ use super::names::{self, Family};
 use super::services::AttemptResult;
 use super::worker::{ANSWERED_BY, CLASSES, OUTCOMES, STATUS_CLASSES, WorkerMetrics};
 use super::{Metrics, UpstreamFault};
+use crate::clock;
 use crate::policy::decision::{Outcome, Refusal};
 use crate::policy::enforcement::{Enforcement, Mode};
 use crate::policy::outbound::OutboundRefusal;
@@ -97,6 +98,7 @@ impl Scrape {
     fn of(metrics: &Metrics, now: Instant) -> Scrape {
         let mut scrape = Scrape::default();
         scrape.services(metrics, now);
+        scrape.keys(metrics);
         scrape.requests(metrics);
         scrape.upstream(metrics);
         scrape.outbound(metrics);
@@ -118,8 +120,24 @@ impl Scrape {
         self.histogram(names::AUTH_DURATION, metrics, |worker| &worker.auth);
         let since = now.saturating_duration_since(metrics.epoch);
         self.gauge(names::ACTIVE_SERVICES, metrics.services.active(since, ACTIVE_WINDOW) as f64);
-        // key files know no TTL; a source that does fills this family
-        self.families.push((names::KEY_TTL, Samples::Gauge(Vec::new())));
+    }
+
+    fn keys(&mut self, metrics: &Metrics) {
+        let status = metrics.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(standing) = status.as_ref().map(|status| status.read()) else {
+            // Key files know no TTL, and nothing comes from elsewhere.
+            return self.families.push((names::KEY_TTL, Samples::Gauge(Vec::new())));
+        };
+        let now = clock::unix_micros() / 1000;
+        let days = standing.days_left(now).map(|(id, days)| (vec![("service_id", id.to_string())], days));
+        self.families.push((names::KEY_TTL, Samples::Gauge(days.collect())));
+        self.gauge(names::KEYS_STALE, standing.stale_seconds(now));
+        self.gauge(names::KEYS_LAPSED, standing.lapsed as f64);
+        self.gauge(names::KEYS_UNREADABLE, standing.unreadable as f64);
+        self.counter(names::KEYS_DELETED, vec![(Vec::new(), standing.deleted)]);
+        let looks = [("ok", standing.heard), ("failed", standing.unheard)];
+        let looks = looks.map(|(result, count)| (vec![("result", result.to_owned())], count));
+        self.counter(names::KEY_REFRESHES, looks.into());
     }
 
     fn requests(&mut self, metrics: &Metrics) {

@@ -6,6 +6,7 @@
 use super::audit::AuditQueue;
 use super::names;
 use crate::clock;
+use crate::keys::status::KeyStatus;
 use crate::policy::enforcement::Enforcement;
 use crate::policy::replay::ReplayTable;
 use crate::upstream::health::UpstreamHealth;
@@ -43,6 +44,7 @@ pub struct Metrics {
     last_reload_ok_unix: AtomicU64,
     audit: Mutex<Option<AuditQueue>>,
     replay: Mutex<Option<Arc<ReplayTable>>>,
+    keys: Mutex<Option<Arc<KeyStatus>>>,
     upstreams: Mutex<Vec<Arc<UpstreamHealth>>>,
     drawn: Mutex<DrawnWindow>,
 }
@@ -112,6 +114,7 @@ impl Metrics {
             last_reload_ok_unix: AtomicU64::new(started_unix),
             audit: Mutex::new(None),
             replay: Mutex::new(None),
+            keys: Mutex::new(None),
             upstreams: Mutex::default(),
             drawn: Mutex::default(),
         }
@@ -157,6 +160,11 @@ impl Metrics {
     /// Shows what this table had to forget.
     pub fn watch_replay(&self, table: Arc<ReplayTable>) {
         *self.replay.lock().unwrap_or_else(PoisonError::into_inner) = Some(table);
+    }
+
+    /// Shows how it stands with the keys of Redis.
+    pub fn watch_keys(&self, status: Arc<KeyStatus>) {
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 
     /// Shows these upstreams' health.

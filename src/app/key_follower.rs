@@ -1,0 +1,226 @@
+//! The keys of Redis in a running sidecar: the follower's task, and how what it finds takes effect.
+//!
+//! The control loop alone swaps snapshots, so a table that comes from Redis and a reload never undo each other. A table takes
+//! effect within its generation: what was configured has not changed.
+
+use super::keys;
+use super::start::{App, StartError, service_ids};
+use crate::config::{Config, KeySourceKind, OwnKey};
+use crate::keys::KeyTable;
+use crate::keys::follower::{Followed, Follower, Settings};
+use crate::keys::redis::VerifierName;
+use crate::keys::sealed::SealedCopy;
+use crate::keys::status::KeyStatus;
+use crate::signature::signer::Signer;
+use crate::snapshot::Snapshot;
+use crate::telemetry::audit::record::Event;
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// The task that follows Redis.
+pub(super) struct KeyFollower {
+    changes: mpsc::Sender<(Settings, Option<SealedCopy>)>,
+    found: mpsc::UnboundedReceiver<Followed>,
+    task: JoinHandle<()>,
+    settings: Settings,
+}
+
+/// The keys a sidecar starts with.
+pub(super) struct FirstKeys {
+    pub(super) table: KeyTable,
+    /// What leaves is signed with it.
+    pub(super) signer: Option<Signer>,
+    pub(super) follower: Option<Follower>,
+}
+
+/// Does this configuration want Redis followed?
+pub(super) fn settings(config: &Config) -> Option<Settings> {
+    let own = config.service.as_ref().is_some_and(|service| service.key == OwnKey::Redis);
+    let wanted = own || config.keys.sources.contains(&KeySourceKind::Redis);
+    let redis = config.keys.redis.clone().filter(|_| wanted)?;
+    let unused = config.services.iter().filter(|(_, service)| service.unused).map(|(id, _)| id.clone()).collect();
+    Some(Settings { keys: config.keys.clone(), redis, service: config.service.clone(), unused })
+}
+
+/// Is Redis asked first for the keys that verify? Else it only gives what this service signs with, or is asked when the key
+/// files cannot be read.
+pub(super) fn verifies(config: &Config) -> bool {
+    config.keys.sources.first() == Some(&KeySourceKind::Redis)
+}
+
+/// The copy that this configuration names.
+pub(super) fn sealed_copy(config: &Config) -> Result<Option<SealedCopy>, StartError> {
+    let open = |key: &Path| SealedCopy::open(key, &config.state_dir);
+    let opened = config.keys.sealed_copy.as_deref().map(open).transpose();
+    opened.map_err(|fault| StartError::Keys(vec![fault.to_string()]))
+}
+
+/// Everything a start needs of keys. `files`: the key files, where they were read already. Redis is waited for, but not long: a
+/// sidecar without keys says so to its callers (503) and recovers by itself.
+pub(super) async fn begin(
+    config: &Config,
+    files: Option<KeyTable>,
+    status: &Arc<KeyStatus>,
+) -> Result<FirstKeys, StartError> {
+    let of_files = || files.map_or_else(|| keys::load(config), Ok);
+    let Some(settings) = settings(config) else {
+        return Ok(FirstKeys { table: of_files()?, signer: keys::signer(config)?, follower: None });
+    };
+    let name = verifier_name(&config.state_dir);
+    let mut follower = Follower::begin(settings, sealed_copy(config)?, name, Arc::clone(status)).await;
+    let (followed, own) = follower.first();
+    let table = if verifies(config) {
+        followed
+    } else {
+        match of_files() {
+            Ok(table) => table,
+            Err(error) if config.keys.sources.contains(&KeySourceKind::Redis) => {
+                tracing::error!(%error, "the key files cannot be read, the keys of redis are used until the next reload");
+                followed
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    let signer = match &config.service {
+        Some(service) if service.key == OwnKey::Redis && !config.outbound.is_empty() => {
+            let missing = || {
+                let why = follower.outage().map_or_else(
+                    || {
+                        format!(
+                            "redis has no key of {}, which signs what leaves; run: countersign keys generate {}",
+                            service.id, service.id
+                        )
+                    },
+                    |error| format!("the key of {}, which signs what leaves: {error}", service.id),
+                );
+                StartError::Keys(vec![why])
+            };
+            Some(Signer { id: service.id.clone(), key: own.ok_or_else(missing)? })
+        }
+        Some(_) | None => keys::signer(config)?,
+    };
+    Ok(FirstKeys { table, signer, follower: Some(follower) })
+}
+
+impl KeyFollower {
+    /// Follows from now on.
+    pub(super) fn start(follower: Follower) -> KeyFollower {
+        let (changes, changed) = mpsc::channel(1);
+        let (out, found) = mpsc::unbounded_channel();
+        let settings = follower.settings().clone();
+        KeyFollower { changes, found, task: tokio::spawn(follower.run(changed, out)), settings }
+    }
+
+    /// What it found next; never anything without a follower.
+    pub(super) async fn found(follower: &mut Option<KeyFollower>) -> Followed {
+        let found = match follower {
+            Some(follower) => follower.found.recv().await,
+            None => None,
+        };
+        match found {
+            Some(found) => found,
+            // Its end is seen by the looks.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Did it end although nobody stopped it?
+    pub(super) fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Ends it. Redis is told, if it can be.
+    pub(super) async fn stop(self) {
+        drop((self.changes, self.found));
+        let _ = tokio::time::timeout(crate::keys::follower::START_WAIT, self.task).await;
+    }
+}
+
+impl App {
+    /// Keys that changed in Redis take effect.
+    pub(super) fn take_up(&mut self, found: Followed) {
+        let running = self.shared.snapshot.load_full();
+        let config = &running.config;
+        let keys = if verifies(config) { Arc::new(found.table) } else { Arc::clone(&running.keys) };
+        let signer = match &config.service {
+            Some(service) if service.key == OwnKey::Redis && !config.outbound.is_empty() => match found.own {
+                Some(key) => Some(Arc::new(Signer { id: service.id.clone(), key })),
+                None => {
+                    tracing::error!(
+                        service = %service.id,
+                        "redis has no key of this service any more, what leaves is signed with the last one"
+                    );
+                    running.signer.clone()
+                }
+            },
+            Some(_) | None => running.signer.clone(),
+        };
+        let changes = keys::changes(&running.keys, &keys);
+        let snapshot = Snapshot { keys, signer, ..Snapshot::clone(&running) };
+        self.shared.metrics.set_services(service_ids(config, &snapshot.keys));
+        tracing::info!(
+            services_with_keys = snapshot.keys.len(),
+            unavailable = snapshot.keys.is_unavailable(),
+            "keys of redis took effect"
+        );
+        self.shared.snapshot.store(Arc::new(snapshot));
+        // The follower may be gone; then nobody waits.
+        let _ = found.in_force.send(());
+        for (why, facts) in changes {
+            self.record(Event::Key, "redis", why.to_owned(), facts);
+        }
+    }
+
+    /// After a reload: another configuration for the follower, a first one, or its end.
+    pub(super) fn follow_redis(&mut self, config: &Config, sealed: Option<SealedCopy>) {
+        match (settings(config), &mut self.key_follower) {
+            (Some(settings), Some(follower)) => {
+                if settings != follower.settings {
+                    // It takes what it is told between two looks, and reloads are rarer than those: one place is enough. When it is not,
+                    // the next reload tells.
+                    match follower.changes.try_send((settings.clone(), sealed)) {
+                        Ok(()) => follower.settings = settings,
+                        Err(_) => tracing::error!(
+                            "the follower of redis is busy, its configuration changes with the next reload"
+                        ),
+                    }
+                }
+            }
+            (Some(settings), follower @ None) => {
+                let name = verifier_name(&config.state_dir);
+                *follower =
+                    Some(KeyFollower::start(Follower::new(settings, sealed, name, Arc::clone(&self.key_status))));
+            }
+            // Without anybody to tell, its task ends.
+            (None, follower) => *follower = None,
+        }
+    }
+}
+
+/// Who this sidecar is among those that share a Redis: the machine, and which of the sidecars there; the same after a restart.
+fn verifier_name(state_dir: &Path) -> VerifierName {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let is_plain = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
+    let host: String = host.trim().chars().filter(is_plain).take(64).collect();
+    let path = std::fs::canonicalize(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    let name = format!("{host}-{}", HEXLOWER.encode(&digest[..4]));
+    #[expect(clippy::unwrap_used, reason = "at most 73 characters, each of the set that a name is made of")]
+    VerifierName::parse(&name).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_verifier_is_the_same_each_time_and_another_for_another_directory() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        assert_eq!(verifier_name(one.path()), verifier_name(one.path()));
+        assert_ne!(verifier_name(one.path()), verifier_name(other.path()));
+    }
+}
