@@ -9,7 +9,7 @@ use super::support::raw::{Client, exchange, get};
 use super::support::recorder::{Recorder, Then};
 use super::support::refusal::assert_own_failure;
 use super::support::sidecar::{Builder, Sidecar, countersign};
-use super::support::{eventually, free_address};
+use super::support::{KEY_A, eventually, free_address, sign};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -394,4 +394,41 @@ fn check_shows_every_upstream() {
     assert_eq!(shown["inbound"][0]["upstreams"], serde_json::json!(urls), "{shown}");
     let text = run(&["check"]);
     assert!(urls.iter().all(|url| text.contains(url)), "{text}");
+}
+
+#[test]
+fn an_outbound_listener_shares_and_passes_over_in_the_same_way_and_signs_each_request_once() {
+    let upstreams = [Recorder::plain(), Recorder::plain()];
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = gone.local_addr().unwrap();
+    let signing = free_address();
+    let list =
+        [dead, upstreams[0].address, upstreams[1].address].map(|address| format!("\"http://{address}\"")).join(", ");
+    let sidecar = Builder::guarding(upstreams[0].address)
+        .set("", "workers", "1")
+        .set("service", "id", "\"npu-worker\"")
+        .set("[outbound]", "listen", format!("\"{signing}\""))
+        .set("[outbound]", "upstream", format!("[{list}]"))
+        .start();
+    wait_until_up(&sidecar, dead, true);
+    drop(gone);
+    let mut client = Client::connect(signing);
+    for n in 0..12 {
+        client.send(format!("POST /out-{n}. HTTP/1.1\r\nHost: {signing}\r\nContent-Length: 4\r\n\r\nbody"));
+        assert_eq!(client.answer().status, 200, "{n}");
+    }
+    assert!(sidecar.metric("countersign_upstream_passed_over_total", &[]) >= 1.0);
+    for n in 0..12 {
+        let path = format!("/out-{n}.");
+        let got: Vec<_> = upstreams
+            .iter()
+            .flat_map(|upstream| upstream.marked(&path).into_iter().map(|request| (upstream.address, request)))
+            .collect();
+        let [(at, request)] = &got[..] else { panic!("{n} came {} times", got.len()) };
+        assert_eq!(request.fields.one("host"), Some(at.to_string().as_str()), "the Host of where it went");
+        assert_eq!(request.body.bytes, b"body");
+        let timestamp = request.fields.one("x-service-timestamp").unwrap().parse().unwrap();
+        let expected = sign::signature(KEY_A, "npu-worker", "POST", &path, timestamp);
+        assert_eq!(request.fields.all("x-service-signature"), [expected.as_str()]);
+    }
 }
