@@ -9,7 +9,10 @@ use super::output::{Answer, CliError, Output};
 use crate::config::check::{self, Loaded, Overrides};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::env::Environment;
-use crate::config::{AuditSink, Config, Destination, KeySourceKind, Listen, Outbound, Redis, RedisServers, Upstream};
+use crate::config::{
+    AuditSink, Config, Destination, Inbound, KeySourceKind, Listen, Outbound, Redis, RedisServers, ServerTls,
+    Upstream,
+};
 use crate::keys::KeyTable;
 use crate::policy::enforcement::Mode;
 use crate::rules::classify::{Access, DefaultAccess};
@@ -102,7 +105,7 @@ fn summary(loaded: &Loaded, environment: &Environment) -> String {
         line("mode", mode(config));
     }
     for inbound in &config.inbound {
-        line("inbound", format!("{} -> {}", listen(&inbound.listen), urls(inbound.upstreams.all()).join(", ")));
+        line("inbound", guarded(inbound));
     }
     if let Some(service) = config.service.as_ref().filter(|_| !config.outbound.is_empty()) {
         line("signs as", service.id.to_string());
@@ -153,6 +156,16 @@ fn mode(config: &Config) -> String {
 
 fn urls(upstreams: &[Upstream]) -> Vec<String> {
     upstreams.iter().map(|upstream| format!("{}://{upstream}", upstream.scheme())).collect()
+}
+
+fn guarded(inbound: &Inbound) -> String {
+    let spoken = match &inbound.tls {
+        None => "",
+        Some(ServerTls { client_ca: None, .. }) => " over TLS",
+        Some(ServerTls { client_required: true, .. }) => " over TLS, with client certificates",
+        Some(ServerTls { client_required: false, .. }) => " over TLS, with or without client certificates",
+    };
+    format!("{}{spoken} -> {}", listen(&inbound.listen), urls(inbound.upstreams.all()).join(", "))
 }
 
 fn towards(outbound: &Outbound) -> String {

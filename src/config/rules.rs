@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// `[services]`: who exists, and where it calls from.
 pub(super) fn services(written: &[FileService], problems: &Problems) -> BTreeMap<ServiceId, Service> {
     let mut services: BTreeMap<ServiceId, Service> = BTreeMap::new();
-    for (index, FileService { id, addresses, certificate }) in written.iter().enumerate() {
+    for (index, FileService { id, addresses, certificate, unused }) in written.iter().enumerate() {
         let before = &written[..index];
         if let Some(first) = before.iter().find(|service| service.id.value == id.value) {
             let message = format!("the service `{}` is there twice", id.value);
@@ -36,7 +36,7 @@ pub(super) fn services(written: &[FileService], problems: &Problems) -> BTreeMap
         let addresses = addresses.iter().map(|address| address.value).collect();
         services.insert(
             id.value.clone(),
-            Service { addresses, certificate: certificate.as_ref().map(|name| name.value.clone()), unused: false },
+            Service { addresses, certificate: certificate.as_ref().map(|name| name.value.clone()), unused: *unused },
         );
     }
     services

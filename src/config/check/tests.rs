@@ -128,9 +128,13 @@ upstream = "http://localhost:9"
 health = { path = "/h?x", interval = "1s", expect = 204, json = { status = "ok", n = 1, up = true } }
 trusted_proxies = ["10.0.0.0/8", "::1"]
 first_byte = "7s"
+tls = { cert = "/c.pem", key = "/k.pem", client_ca = "ca.pem", client = "optional" }
+h2c = true
 [[inbound]]
 listen = "unix:/tmp/x.sock"
-upstream = "http://[::1]:10"
+upstream = ["https://[::1]:10", "http://[::1]:11"]
+upstream_tls = { ca = "/ca.pem" }
+upstream_http2 = true
 [keys]
 dir = "/keys"
 [signature]
@@ -143,7 +147,9 @@ sampling = "caller"
 rate_limit = { failures = 3, window = "10s", lockout = true, addresses = 50 }
 [services.a]
 addresses = ["10.0.0.1", "fd00::/64"]
+certificate = "a.internal"
 [services."b.c_d"]
+unused = true
 [[rule]]
 name = "r"
 paths = ["/a", "=/b"]
@@ -192,6 +198,14 @@ format = "json"
     assert_eq!(config.inbound[1].first_byte, Duration::from_secs(6));
     let health = config.inbound[0].health.as_ref().unwrap();
     assert_eq!((health.path.as_str(), health.expect, health.json.len()), ("/h?x", 204, 3));
+    let tls = config.inbound[0].tls.as_ref().unwrap();
+    assert_eq!((tls.cert.as_path(), tls.key.as_path()), ("/c.pem".as_ref(), "/k.pem".as_ref()));
+    assert!(tls.client_ca.as_ref().unwrap().is_absolute() && !tls.client_required && config.inbound[0].h2c);
+    let [tls, plain] = config.inbound[1].upstreams.all() else { panic!() };
+    assert_eq!(tls.tls.as_ref().unwrap().ca.as_deref(), Some("/ca.pem".as_ref()));
+    assert!(plain.tls.is_none() && tls.http2 && plain.http2);
+    let services: Vec<_> = config.services.values().map(|one| (one.certificate.as_deref(), one.unused)).collect();
+    assert_eq!(services, [(Some("a.internal"), false), (None, true)]);
     assert_eq!(config.service.as_ref().unwrap().key, OwnKey::File("/k.env".into()));
     assert_eq!((config.rate_limit.failures, config.rate_limit.addresses, config.rate_limit.lockout), (3, 50, true));
     assert_eq!(config.rules.rules()[0].callers.as_ref().unwrap().len(), 2);

@@ -38,6 +38,7 @@ pub(in crate::config) struct FileService {
     pub(in crate::config) id: Setting<ServiceId>,
     pub(in crate::config) addresses: Vec<Setting<IpNet>>,
     pub(in crate::config) certificate: Option<Setting<String>>,
+    pub(in crate::config) unused: bool,
 }
 
 const ACCESSES: [(&str, Access); 2] = [("service", Access::Service), ("exempt", Access::Exempt)];
@@ -139,11 +140,15 @@ pub(super) fn services(table: &Table<'_>) -> Vec<FileService> {
             addresses::network(readers::text(value, "an IP address or network")?)
         });
         let addresses = addresses.map_or_else(Vec::new, |list| list.value);
+        let unused = entry.boolean("unused").is_some_and(|unused| unused.value);
         let certificate = entry.value("certificate", |value| certificate(readers::text(value, CERTIFICATE)?));
         match super::service_id(&key.value) {
-            Ok(id) => {
-                services.push(FileService { id: Setting { value: id, place: key.place }, addresses, certificate })
-            }
+            Ok(id) => services.push(FileService {
+                id: Setting { value: id, place: key.place },
+                addresses,
+                certificate,
+                unused,
+            }),
             Err(expected) => table.wrong_key(&key, expected),
         }
         entry.finish();

@@ -102,6 +102,8 @@ fn every_key_of_a_table_refuses_what_it_cannot_mean() {
         ("admin", "allow_remote", "\"yes\" 1"),
         ("log", "level", "\"verbose\" 3 \"INFO\""),
         ("log", "format", "\"xml\" true"),
+        ("services.x", "unused", "1 \"true\" []"),
+        ("services.x", "certificate", "5 \"\" [] \"*.internal\""),
         ("services.x", "addresses", "\"10.0.0.1\" [5] [\"10.0.0\"] [\"10.0.0.0/33\"]"),
     ] {
         for value in values.split(' ') {
@@ -162,7 +164,7 @@ fn every_key_of_a_rule_refuses_what_it_cannot_mean() {
 #[test]
 fn every_key_of_a_listener_refuses_what_it_cannot_mean() {
     let inbound = |lines: &str| format!("[inbound]\n{lines}\n[[rule]]\npaths = [\"/x\"]\naccess = \"service\"\n");
-    let whole = "listen = \"127.0.0.1:8001\"\nupstream = \"http://127.0.0.1:18001\"";
+    let whole = "listen = \"127.0.0.1:8001\"\nupstream = \"http://127.0.0.1:18001\"\n";
     for (lines, message) in [
         (String::new(), "`inbound.listen` is missing | `inbound.upstream` is missing"),
         ("listen = \"127.0.0.1:1\"".into(), "`inbound.upstream` is missing"),
