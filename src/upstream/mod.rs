@@ -2,5 +2,6 @@
 
 pub mod answer;
 pub mod balance;
+mod h2;
 pub mod health;
 pub mod pool;

@@ -6,10 +6,12 @@
 //! Over TLS a connection is as good as what it was verified with: after a reload none made with the old CA or the old client
 //! certificate is used again.
 
+use super::h2::Sessions;
 use crate::clock;
 use crate::config::Upstream;
 use crate::telemetry::metrics::UpstreamFault;
-use crate::tls::{ClientMaterial, TlsMaterials, handshake};
+use crate::tls::handshake::{self, Protocol};
+use crate::tls::{ClientMaterial, TlsMaterials};
 use crate::wire::buffer::{Buffer, BufferPool};
 use crate::wire::socket::{Plain, Socket, Stream};
 use std::cell::{Cell, RefCell};
@@ -37,6 +39,8 @@ pub struct Connection {
     pub buffer: Buffer,
     /// What its server was verified with; `None` without TLS.
     verified_with: Option<Arc<ClientMaterial>>,
+    /// It is one stream of a connection: over when its exchange is.
+    is_stream: bool,
 }
 
 /// One worker's connections to one upstream.
@@ -46,10 +50,20 @@ pub struct Pool {
     idle: RefCell<Vec<(Instant, Connection)>>,
     resolved: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
     sweeping: Cell<bool>,
+    /// Connections of HTTP/2, where the upstream is to speak it.
+    sessions: Rc<Sessions>,
     warned: Cell<Option<Instant>>,
 }
 
 impl Connection {
+    fn new(stream: Stream, verified_with: Option<Arc<ClientMaterial>>) -> Connection {
+        Connection { socket: Socket::new(stream), buffer: Buffer::default(), verified_with, is_stream: false }
+    }
+
+    fn stream(socket: Socket) -> Connection {
+        Connection { socket, buffer: Buffer::default(), verified_with: None, is_stream: true }
+    }
+
     fn is_verified_with(&self, now: Option<&Arc<ClientMaterial>>) -> bool {
         match (&self.verified_with, now) {
             (None, None) => true,
@@ -67,6 +81,7 @@ impl Pool {
             idle: RefCell::default(),
             resolved: RefCell::default(),
             sweeping: Cell::new(false),
+            sessions: Rc::default(),
             warned: Cell::default(),
         })
     }
@@ -74,6 +89,9 @@ impl Pool {
     /// The freshest idle connection that still lives, if there is one. Anything to read on it is an end, or an answer
     /// nobody asked for: it is closed, and its bytes reach no client.
     pub fn reuse(&self, tls: &TlsMaterials, now: Instant) -> Option<Connection> {
+        if let Some(stream) = self.stream(self.material(tls)) {
+            return Some(stream);
+        }
         loop {
             let (since, connection) = self.idle.borrow_mut().pop()?;
             if now.saturating_duration_since(since) < FRESH
@@ -91,11 +109,42 @@ impl Pool {
     /// # Errors
     /// [`UpstreamFault::Unreachable`], [`UpstreamFault::ConnectTimeout`] or [`UpstreamFault::Tls`].
     pub async fn connect(&self, tls: &TlsMaterials, within: Duration) -> Result<Connection, UpstreamFault> {
-        let material = self.material(tls);
-        let stream =
-            tokio::time::timeout(within, self.open(material)).await.map_err(|_| UpstreamFault::ConnectTimeout)??;
-        let verified_with = material.cloned();
-        Ok(Connection { socket: Socket::new(stream), buffer: Buffer::default(), verified_with })
+        tokio::time::timeout(within, self.connection(self.material(tls)))
+            .await
+            .map_err(|_| UpstreamFault::ConnectTimeout)?
+    }
+
+    async fn connection(&self, material: Option<&Arc<ClientMaterial>>) -> Result<Connection, UpstreamFault> {
+        if !self.upstream.http2 {
+            let (stream, _) = self.open(material).await?;
+            return Ok(Connection::new(stream, material.cloned()));
+        }
+        // Many requests at once open one connection, and share it.
+        let _turn = self.sessions.turn.lock().await;
+        if let Some(stream) = self.stream(material) {
+            return Ok(stream);
+        }
+        match self.open(material).await? {
+            (stream, Protocol::Http2) => self
+                .sessions
+                .begin(stream, material.cloned(), self.upstream.scheme())
+                .await
+                .map(Connection::stream)
+                .map_err(|error| {
+                    tracing::debug!(upstream = %self.upstream, %error, "no HTTP/2 with the upstream");
+                    UpstreamFault::Closed
+                }),
+            // Asked by ALPN, it chose what it can.
+            (stream, Protocol::Http1) => Ok(Connection::new(stream, material.cloned())),
+        }
+    }
+
+    /// A new stream on an HTTP/2 connection that is open.
+    fn stream(&self, material: Option<&Arc<ClientMaterial>>) -> Option<Connection> {
+        if !self.upstream.http2 {
+            return None;
+        }
+        self.sessions.stream(material, self.upstream.scheme()).map(Connection::stream)
     }
 
     /// What this upstream is verified with; `None` without TLS.
@@ -103,16 +152,20 @@ impl Pool {
         self.upstream.tls.as_deref().and_then(|how| tls.client(how))
     }
 
-    async fn open(&self, material: Option<&Arc<ClientMaterial>>) -> Result<Stream, UpstreamFault> {
+    /// The stream, and what is to be spoken on it.
+    async fn open(&self, material: Option<&Arc<ClientMaterial>>) -> Result<(Stream, Protocol), UpstreamFault> {
         let tcp = self.try_addresses().await.map_err(|error| {
             tracing::debug!(upstream = %self.upstream.host, port = self.upstream.port, %error, "upstream unreachable");
             UpstreamFault::Unreachable
         })?;
         let plain = Plain::Tcp(tcp);
         match (&self.upstream.tls, material) {
-            (None, _) => Ok(Stream::Plain(plain)),
+            (None, _) => {
+                let protocol = if self.upstream.http2 { Protocol::Http2 } else { Protocol::Http1 };
+                Ok((Stream::Plain(plain), protocol))
+            }
             (Some(_), Some(material)) => match handshake::connect(material, &self.upstream, plain).await {
-                Ok((stream, _)) => Ok(Stream::Tls(Box::new(stream))),
+                Ok((stream, protocol)) => Ok((Stream::Tls(Box::new(stream)), protocol)),
                 Err(error) => Err(self.not_secure(&error)),
             },
             // A configuration is loaded with what its upstreams are verified with; if that ever breaks, nothing goes unverified.
@@ -160,7 +213,7 @@ impl Pool {
     /// Takes a connection back after a whole exchange. Bytes beyond the answer belong to nobody: such a connection is
     /// closed, and they reach no client.
     pub fn give_back(self: &Rc<Self>, mut connection: Connection, buffers: &BufferPool) {
-        if !connection.buffer.is_empty() {
+        if !connection.buffer.is_empty() || connection.is_stream {
             return;
         }
         connection.buffer.release(buffers);

@@ -3,12 +3,15 @@
 //! A body leaves a stream in the framing its head announced, and enters one as DATA and trailers. Memory is bounded by the
 //! pipe on one side and by the window on the other. Attack: an empty DATA frame written as a chunk would be the last one.
 
+use super::body::BodyLength;
+use super::buffer::{Buffer, BufferPool, LARGE};
 use super::socket::Socket;
-use crate::request::framing::Framing;
+use crate::request::framing::{ChunkReader, ChunkStep, Framing, trailer_fields};
 use ::h2::{Reason, RecvStream, SendStream};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::future::{pending, poll_fn};
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::time::Duration;
 
 /// Bytes a pipe holds in each direction.
@@ -31,11 +34,18 @@ pub enum PourFault {
     Pipe,
 }
 
-/// Pours a body, and trailers where chunks can carry them, into a pipe.
+/// Pours a body, and trailers where chunks can carry them, into a pipe. `is_delivered` is set when all that was announced is
+/// in it; the stream's own end may follow.
 ///
 /// # Errors
 /// See [`PourFault`].
-pub async fn pour(mut body: RecvStream, framing: Framing, pipe: &Socket) -> Result<(), PourFault> {
+pub async fn pour(
+    mut body: RecvStream,
+    framing: Framing,
+    pipe: &Socket,
+    is_delivered: &Cell<bool>,
+) -> Result<(), PourFault> {
+    let mut poured = 0;
     while let Some(data) = body.data().await {
         let data = data.map_err(|_| PourFault::Stream)?;
         match framing {
@@ -48,6 +58,8 @@ pub async fn pour(mut body: RecvStream, framing: Framing, pipe: &Socket) -> Resu
             }
             Framing::Length(_) | Framing::None => {
                 pipe.write_all(&data, NO_TIMER).await.map_err(|_| PourFault::Pipe)?;
+                poured += data.len() as u64;
+                is_delivered.set(framing == Framing::Length(poured));
             }
         }
         // Fails only when the stream is gone, which shows next.
@@ -100,6 +112,90 @@ pub fn copy_fields<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, to: &
     Some(())
 }
 
+/// How far a body came out of a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drawn {
+    /// To its end, which the stream has been told.
+    Whole,
+    /// The pipe ended before it, or held something else.
+    Cut,
+    /// The stream's peer takes no more.
+    Gone,
+}
+
+/// Draws a body out of a pipe into a stream. `buffer`: what was read of the pipe already.
+pub async fn draw(
+    pipe: &Socket,
+    buffer: &mut Buffer,
+    buffers: &BufferPool,
+    length: BodyLength,
+    sender: &mut Sender,
+) -> Drawn {
+    let mut left = match length {
+        BodyLength::Exactly(left) => left,
+        BodyLength::None | BodyLength::Chunked | BodyLength::UntilEnd => 0,
+    };
+    let mut chunks = ChunkReader::default();
+    loop {
+        let step = match length {
+            BodyLength::Exactly(_) => {
+                let count = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.filled().len());
+                if count == 0 { ChunkStep::NeedMore } else { ChunkStep::Data(count) }
+            }
+            BodyLength::Chunked => match chunks.step(buffer.filled()) {
+                Ok(step) => step,
+                Err(_) => return Drawn::Cut,
+            },
+            // Nothing is ever written so into a pipe.
+            BodyLength::None | BodyLength::UntilEnd => return Drawn::Cut,
+        };
+        match step {
+            ChunkStep::Framing(count) => buffer.consume(count),
+            ChunkStep::Data(count) => {
+                if length != BodyLength::Chunked {
+                    left -= count as u64;
+                }
+                let is_last = length != BodyLength::Chunked && left == 0;
+                if sender.data(&buffer.filled()[..count], is_last).await.is_err() {
+                    return Drawn::Gone;
+                }
+                buffer.consume(count);
+                if is_last {
+                    return Drawn::Whole;
+                }
+            }
+            ChunkStep::End(count) => {
+                let Some(trailers) = trailers(&buffer.filled()[..count]) else { return Drawn::Cut };
+                return if sender.finish(trailers).is_ok() { Drawn::Whole } else { Drawn::Gone };
+            }
+            ChunkStep::NeedMore => {
+                if buffer.is_empty() {
+                    buffer.release(buffers);
+                }
+                let ready = async {
+                    // A stream that rests holds no buffer.
+                    pipe.readable().await?;
+                    pipe.read(buffer, buffers, LARGE).await
+                };
+                tokio::select! {
+                    biased;
+                    () = sender.gone() => return Drawn::Gone,
+                    read = ready => if !read.is_ok_and(|count| count > 0) {
+                        return Drawn::Cut;
+                    },
+                }
+            }
+        }
+    }
+}
+
+fn trailers(section: &[u8]) -> Option<Option<HeaderMap>> {
+    let fields = trailer_fields(section).ok()?;
+    let mut trailers = HeaderMap::new();
+    copy_fields(fields.iter(section), &mut trailers)?;
+    Some((!trailers.is_empty()).then_some(trailers))
+}
+
 /// The sending half of a stream.
 #[derive(Debug)]
 pub struct Sender {
@@ -148,11 +244,7 @@ impl Sender {
 
     /// Waits until the peer has reset the stream, or its connection is gone.
     pub async fn gone(&mut self) {
-        // An error means that the stream can be reset no more; then there is nothing to wait for here.
-        match poll_fn(|cx| self.stream.poll_reset(cx)).await {
-            Ok(_) => {}
-            Err(error) if error.is_io() || error.is_go_away() => {}
-            Err(_) => pending().await,
-        }
+        // An error says the same.
+        let _ = poll_fn(|cx| self.stream.poll_reset(cx)).await;
     }
 }

@@ -10,16 +10,17 @@
 //! 5. fields that speak about a connection have no place in the answer; trailers come behind its body.
 
 use super::super::respond;
-use crate::request::framing::{ChunkReader, ChunkStep, Framing, trailer_fields};
+use crate::request::framing::Framing;
 use crate::upstream::answer::{AnswerHead, MAX_ANSWER_HEAD, head_end};
 use crate::wire::body::BodyLength;
-use crate::wire::buffer::{Buffer, BufferPool, LARGE};
-use crate::wire::h2::{self, Sender};
+use crate::wire::buffer::{Buffer, BufferPool};
+use crate::wire::h2::{self, Drawn, Sender};
 use crate::wire::socket::Socket;
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
+use std::cell::Cell;
 use std::future::{pending, poll_fn};
 
 /// Carries one exchange. `framing`: how the head said that the body would be written; `None` for a head that is refused, whose
@@ -34,7 +35,7 @@ pub(super) async fn carry(
 ) {
     let upload = async {
         let Some(framing) = framing else { return pending().await };
-        match h2::pour(body, framing, &pipe).await {
+        match h2::pour(body, framing, &pipe, &Cell::new(false)).await {
             // It may have answered before it stopped reading: the answer decides.
             Ok(()) | Err(h2::PourFault::Pipe) => pending().await,
             Err(h2::PourFault::Stream) => {}
@@ -75,8 +76,10 @@ impl Answer<'_> {
         let Ok(stream) = self.respond.send_response(response, is_whole) else { return };
         if !is_whole {
             let mut sender = Sender::new(stream);
-            if !self.body(head.length(), &mut sender).await {
-                sender.reset(Reason::INTERNAL_ERROR);
+            match h2::draw(self.pipe, &mut self.buffer, self.buffers, head.length(), &mut sender).await {
+                Drawn::Whole => {}
+                Drawn::Cut => sender.reset(Reason::INTERNAL_ERROR),
+                Drawn::Gone => self.pipe.reset_on_close(),
             }
         }
     }
@@ -106,75 +109,6 @@ impl Answer<'_> {
             }
         }
     }
-
-    /// Sends the body; is it whole?
-    async fn body(&mut self, length: BodyLength, sender: &mut Sender) -> bool {
-        let mut left = match length {
-            BodyLength::Exactly(left) => left,
-            BodyLength::None | BodyLength::Chunked | BodyLength::UntilEnd => 0,
-        };
-        let mut chunks = ChunkReader::default();
-        loop {
-            let step = match length {
-                BodyLength::Exactly(_) => {
-                    let count = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.filled().len());
-                    if count == 0 { ChunkStep::NeedMore } else { ChunkStep::Data(count) }
-                }
-                BodyLength::Chunked => match chunks.step(self.buffer.filled()) {
-                    Ok(step) => step,
-                    Err(_) => return false,
-                },
-                // Nothing is ever written so to a client of HTTP/1.1.
-                BodyLength::None | BodyLength::UntilEnd => return false,
-            };
-            match step {
-                ChunkStep::Framing(count) => self.buffer.consume(count),
-                ChunkStep::Data(count) => {
-                    if length != BodyLength::Chunked {
-                        left -= count as u64;
-                    }
-                    let is_last = length != BodyLength::Chunked && left == 0;
-                    if sender.data(&self.buffer.filled()[..count], is_last).await.is_err() {
-                        self.pipe.reset_on_close();
-                        return true;
-                    }
-                    self.buffer.consume(count);
-                    if is_last {
-                        return true;
-                    }
-                }
-                ChunkStep::End(count) => {
-                    let trailers = trailers(&self.buffer.filled()[..count]);
-                    return trailers.is_some_and(|trailers| sender.finish(trailers).is_ok());
-                }
-                ChunkStep::NeedMore => {
-                    if self.buffer.is_empty() {
-                        self.buffer.release(self.buffers);
-                    }
-                    if !self.more(sender).await {
-                        return false;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads more of the body. `false`: it broke off, or the client is gone.
-    async fn more(&mut self, sender: &mut Sender) -> bool {
-        let ready = async {
-            // A stream that rests holds no buffer.
-            self.pipe.readable().await?;
-            self.pipe.read(&mut self.buffer, self.buffers, LARGE).await
-        };
-        tokio::select! {
-            biased;
-            () = sender.gone() => {
-                self.pipe.reset_on_close();
-                false
-            }
-            read = ready => read.is_ok_and(|count| count > 0),
-        }
-    }
 }
 
 fn response(head: &AnswerHead) -> Option<Response<()>> {
@@ -182,11 +116,4 @@ fn response(head: &AnswerHead) -> Option<Response<()>> {
     *response.status_mut() = StatusCode::from_u16(head.status()).ok()?;
     h2::copy_fields(head.fields(), response.headers_mut())?;
     Some(response)
-}
-
-fn trailers(section: &[u8]) -> Option<Option<HeaderMap>> {
-    let fields = trailer_fields(section).ok()?;
-    let mut trailers = HeaderMap::new();
-    h2::copy_fields(fields.iter(section), &mut trailers)?;
-    Some((!trailers.is_empty()).then_some(trailers))
 }
