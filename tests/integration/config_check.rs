@@ -314,11 +314,37 @@ fn put(path: &Path, text: &str, mode: u32) {
 
 #[test]
 fn every_shipped_configuration_passes_where_nothing_is_set_up() {
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/config")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            let answer = check(&path, &[], &[]);
-            assert_eq!(answer.code, 0, "{}\n{}", path.display(), answer.err);
+    for directory in ["config", "config/fleet"] {
+        let mut found = 0;
+        for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "toml") {
+                let answer = check(&path, &[], &[]);
+                assert_eq!(answer.code, 0, "{}\n{}", path.display(), answer.err);
+                found += 1;
+            }
         }
+        assert!(found >= 4, "{directory} holds {found}");
     }
+}
+
+/// Every table and key that the documentation of the interface shows, but for those whose feature is not built yet.
+const INTERFACE: &str = include_str!("config_check/interface.toml");
+
+#[test]
+fn a_file_with_every_documented_key_passes_and_what_is_missing_on_the_machine_is_told() {
+    let directory = Directory::with(INTERFACE);
+    let answer = directory.check(&["--json"], &[]);
+    assert_eq!(answer.code, 0, "{}{}", answer.out, answer.err);
+    let json = answer.json();
+    assert_eq!(json["outbound"][1]["allow"][1], "http://172.16.168.24:8080");
+    assert_eq!(json["key_sources"][0], "redis 172.16.168.23:6379/0");
+    let warnings = json["warnings"].as_array().unwrap();
+    assert!(warnings.iter().all(|warning| warning["severity"] == "warning"), "{warnings:?}");
+    for missing in ["listener.crt", "listener.key", "clients.crt"] {
+        assert!(answer.out.contains(missing), "{missing} is not told of\n{}", answer.out);
+    }
+    let run: Answer = countersign().arg("run").arg("--config").arg(directory.file()).output().unwrap().into();
+    assert_eq!(run.code, 2, "what is missing stops the start");
+    assert!(run.err.contains("listener.key") && run.err.contains("no such file"), "{}", run.err);
 }

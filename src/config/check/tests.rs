@@ -224,7 +224,7 @@ format = "json"
 
 #[test]
 fn every_shipped_configuration_stands_without_a_warning() {
-    for name in ["autobot", "autobot-broad", "countersign", "quickstart"] {
+    for name in ["autobot", "autobot-broad", "countersign", "quickstart"].into_iter().chain(FLEET) {
         let path = shipped(name);
         match load(Some(&path), &root(), &Overrides::default(), Purpose::Inspect) {
             Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}", loaded.warnings),
@@ -232,6 +232,10 @@ fn every_shipped_configuration_stands_without_a_warning() {
         }
     }
 }
+
+/// One for each VM that calls or is called.
+const FLEET: [&str; 4] =
+    ["fleet/vm20-main-backend", "fleet/vm22-npu-worker", "fleet/vm24-ai-stack", "fleet/vm25-browser-service"];
 
 fn shipped(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("config/{name}.toml"))
@@ -285,4 +289,39 @@ fn the_fleets_lists_are_whole() {
         /api/multimodal";
     assert_eq!(paths(Access::Exempt), exempt.split_whitespace().collect::<Vec<_>>());
     assert_eq!(config.services.len(), 6);
+}
+
+#[test]
+fn every_vm_of_the_fleet_guards_its_own_port_and_signs_towards_those_it_calls() {
+    let load =
+        |name: &str| load(Some(&shipped(name)), &root(), &Overrides::default(), Purpose::Inspect).unwrap().config;
+    let autobot = load("autobot");
+    let towards: [&[&str]; 4] = [
+        &["172.16.168.22:8081", "172.16.168.24:8080", "172.16.168.25:3000"],
+        &["172.16.168.20:8001"],
+        &["172.16.168.20:8001"],
+        &["172.16.168.20:8001"],
+    ];
+    let own = [("main-backend", 8001), ("npu-worker", 8081), ("ai-stack", 8080), ("browser-service", 3000)];
+    for ((name, towards), (id, port)) in FLEET.into_iter().zip(towards).zip(own) {
+        let config = load(name);
+        let service = config.service.as_ref().unwrap();
+        assert_eq!((service.id.as_str(), &service.key), (id, &OwnKey::Redis), "{name}");
+        assert_eq!(config.inbound[0].listen, Listen::Tcp(([0, 0, 0, 0], port).into()), "{name}");
+        assert_eq!(config.keys.sources, [crate::config::KeySourceKind::Redis, crate::config::KeySourceKind::Files]);
+        assert_eq!(config.enforcement.mode, Mode::Log, "{name}");
+        let (proxies, direct): (Vec<_>, Vec<_>) = config
+            .sides()
+            .filter(|side| matches!(side, crate::config::Side::Outbound(_)))
+            .map(|side| config.upstreams(side).iter().map(ToString::to_string).collect::<Vec<_>>())
+            .partition(|list| list.len() == towards.len() && towards.len() > 1);
+        let mut reached = direct.concat();
+        reached.sort();
+        reached.dedup();
+        assert_eq!(reached, towards, "{name}");
+        assert!(proxies.iter().all(|list| list == towards), "{name}");
+        // The same fleet everywhere.
+        assert_eq!(format!("{:?}", config.services), format!("{:?}", autobot.services), "{name}");
+    }
+    assert_eq!(format!("{:?}", load(FLEET[0]).rules), format!("{:?}", autobot.rules), "one set of rules, twice");
 }
