@@ -181,6 +181,11 @@ impl App {
         }
     }
 
+    /// What was just loaded was told of with the warnings of the configuration.
+    pub(super) fn know_certificates(&mut self) {
+        let _ = self.certificates.look(self.shared.snapshot.load().tls.own(), clock::unix_seconds());
+    }
+
     /// Are all parts alive? `standstill` counts looks in a row at an accept loop that did not turn.
     fn look(&self, standstill: &mut u32) -> Result<(), RunError> {
         if self.admin.as_ref().is_some_and(|admin| admin.task.is_finished()) {

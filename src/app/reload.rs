@@ -123,7 +123,7 @@ impl App {
         self.shared.metrics.set_services(service_ids(config, &now.keys));
         self.shared.metrics.set_in_force(now.enforcement, now.generation);
         self.shared.metrics.set_certificates(certificates(&now.tls));
-        self.look_at_certificates();
+        self.know_certificates();
         for check in &mut self.checks {
             let health = config.health(check.side);
             if health != check.how.as_ref() {

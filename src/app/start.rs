@@ -220,7 +220,7 @@ impl App {
         };
         app.readiness.serving();
         summary::log_start(&app.shared.snapshot.load(), descriptors);
-        app.look_at_certificates();
+        app.know_certificates();
         app.record(Event::Start, "process", "started".to_owned(), summary::facts(&app.shared.snapshot.load()));
         Ok(app)
     }

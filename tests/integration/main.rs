@@ -34,6 +34,7 @@ mod sampling;
 mod streaming;
 mod support;
 mod systemd_boot;
+mod tls;
 mod tunnels;
 mod upstream;
 mod upstreams;

@@ -43,7 +43,7 @@ pub(super) fn read(mut table: Table<'_>) -> Option<FileServerTls> {
     if table.is_present() {
         table.missing("cert", "`cert = \"...\"`: the listener's certificate and those between it and its CA, in PEM");
         table.missing("key", "`key = \"...\"`: its private key in PEM, readable by the sidecar alone");
-        if let Some(client) = client.as_ref().filter(|_| !table.is_written("client_ca")) {
+        if let Some(client) = client.as_ref().filter(|_| client_ca.is_none()) {
             let message =
                 format!("`{}` says nothing without `client_ca`: no certificate is asked for", table.full("client"));
             let problem = Diagnostic::error(&client.place, message).expected("`client_ca = \"...\"` beside it");

@@ -5,6 +5,7 @@
 
 pub(crate) mod message;
 pub(crate) mod nginx;
+pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod random;
@@ -13,6 +14,7 @@ pub(crate) mod recorder;
 pub(crate) mod refusal;
 pub(crate) mod sidecar;
 pub(crate) mod sign;
+pub(crate) mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Mutex;

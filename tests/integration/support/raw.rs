@@ -3,7 +3,7 @@
 use super::DEADLINE;
 use super::message::{Body, Buffered, Fields, Text, bad, ended, split_head};
 use socket2::{Domain, Socket, Type};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -59,8 +59,8 @@ pub(crate) enum End {
 }
 
 /// A raw connection.
-pub(crate) struct Client {
-    pub(crate) stream: Buffered<TcpStream>,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: Buffered<S>,
 }
 
 impl Client {
@@ -91,14 +91,25 @@ impl Client {
         Client { stream: Buffered::new(stream) }
     }
 
-    /// Sends bytes. That the other side has already hung up shows when reading, not here.
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.inner.write_all(bytes.as_ref());
-    }
-
     /// No more bytes from here; answers can still be read.
     pub(crate) fn finish(&mut self) {
         let _ = self.stream.inner.shutdown(Shutdown::Write);
+    }
+
+    /// Is there neither a byte nor an end for this long? For "nothing happens" there is no condition to poll.
+    pub(crate) fn silent_for(&mut self, time: Duration) -> bool {
+        self.stream.inner.set_read_timeout(Some(time)).unwrap();
+        let silent = self.stream.ahead.is_empty()
+            && matches!(self.stream.fill(), Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        self.stream.inner.set_read_timeout(Some(DEADLINE)).unwrap();
+        silent
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Sends bytes. That the other side has already hung up shows when reading, not here.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.inner.write_all(bytes.as_ref());
     }
 
     /// The next answer to a request of this method.
@@ -157,15 +168,6 @@ impl Client {
             Err(error) if ended(&error) => End::Reset,
             Err(error) => panic!("the connection was left open: {error}"),
         }
-    }
-
-    /// Is there neither a byte nor an end for this long? For "nothing happens" there is no condition to poll.
-    pub(crate) fn silent_for(&mut self, time: Duration) -> bool {
-        self.stream.inner.set_read_timeout(Some(time)).unwrap();
-        let silent = self.stream.ahead.is_empty()
-            && matches!(self.stream.fill(), Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
-        self.stream.inner.set_read_timeout(Some(DEADLINE)).unwrap();
-        silent
     }
 }
 
