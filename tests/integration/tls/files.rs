@@ -51,13 +51,22 @@ fn good_files_are_good() {
 }
 
 #[test]
-fn a_missing_file_is_named() {
+fn a_missing_file_is_a_warning_where_configurations_are_written_and_no_start() {
     for (name, noun) in
         [("server.pem", "the certificate"), ("server.key", "the private key"), ("ca.pem", "the CA file")]
     {
         let case = Case::new();
         std::fs::remove_file(case.files.path(name)).unwrap();
-        case.assert_refused(&[noun, name, "there is no such file"]);
+        let (said, code) = case.check();
+        assert!(code == 0 && said.contains("on this machine") && said.contains("countersign.toml:4:"), "{said}");
+        let mut start = countersign();
+        start.args(["run", "--config", "countersign.toml"]);
+        let output = start.current_dir(case.files.directory()).output().unwrap();
+        let said = both(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for word in [noun, name, "there is no such file", "countersign.toml:4:"] {
+            assert!(said.contains(word), "{word:?} is not in\n{said}");
+        }
     }
 }
 
