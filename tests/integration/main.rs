@@ -22,6 +22,7 @@ mod lifecycle;
 mod load;
 mod logs;
 mod mutation;
+mod outbound;
 mod override_;
 mod paths;
 mod rate_limit;

@@ -83,6 +83,12 @@ impl Uvicorn {
 /// Runs `tests/python/clients/NAME.py` with these arguments; gives its JSON answer.
 #[track_caller]
 pub(crate) fn client(name: &str, arguments: &[&str]) -> Option<serde_json::Value> {
+    client_in(name, arguments, &[])
+}
+
+/// The same with these environment variables.
+#[track_caller]
+pub(crate) fn client_in(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Option<serde_json::Value> {
     // Interpreters are heavy; one at a time keeps deadlines honest on a small machine.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let python = interpreter()?;
@@ -92,6 +98,7 @@ pub(crate) fn client(name: &str, arguments: &[&str]) -> Option<serde_json::Value
     for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
         command.env_remove(proxy);
     }
+    command.envs(environment.iter().copied());
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}.py {arguments:?} ended with {}:\n{errors}", output.status);

@@ -78,6 +78,25 @@ impl Builder {
             .set("admin", "listen", format!("\"{admin}\""))
     }
 
+    /// A sidecar that signs as `npu-worker` what comes to its address, for this upstream, and guards nothing.
+    pub(crate) fn signing(upstream: &str) -> Builder {
+        let (outbound, admin) = (free_address(), free_address());
+        let builder = Builder {
+            sections: BTreeMap::new(),
+            rules: String::new(),
+            keys: [("npu-worker", KEY_A), ("ai-stack", KEY_B)],
+            environment: Vec::new(),
+            inbound: outbound,
+            admin,
+        };
+        builder
+            .set("", "workers", "2")
+            .set("service", "id", "\"npu-worker\"")
+            .set("[outbound]", "listen", format!("\"{outbound}\""))
+            .set("[outbound]", "upstream", format!("\"{upstream}\""))
+            .set("admin", "listen", format!("\"{admin}\""))
+    }
+
     /// Sets a key of a section (`""`: the top) to a TOML value.
     pub(crate) fn set(mut self, section: &str, key: &str, value: impl Into<String>) -> Builder {
         self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value.into());

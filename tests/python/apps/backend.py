@@ -5,6 +5,8 @@
 
 import asyncio
 import hashlib
+import hmac
+import time
 
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import PlainTextResponse, RedirectResponse, StreamingResponse
@@ -81,6 +83,18 @@ async def events(request: Request, count: int = 3):
 def redirect(request: Request):
     note("redirect", request)
     return RedirectResponse(str(request.url_for("health")))
+
+
+@app.get("/verify/{rest:path}")
+async def verify(request: Request):
+    """What a verifying middleware inside a backend makes of a signature: over the path as the framework shows it."""
+    path = request.url.path
+    names = ("x-service-id", "x-service-timestamp", "x-service-signature")
+    service, timestamp, signature = (request.headers.get(name, "") for name in names)
+    text = f"{service}:{request.method}:{path}:{timestamp}"
+    expected = hmac.new(b"a" * 64, text.encode("utf-8"), hashlib.sha256).hexdigest()
+    in_time = timestamp.isdigit() and abs(time.time() - int(timestamp)) <= 300
+    return {"path": path, "service": service, "good": in_time and hmac.compare_digest(expected, signature)}
 
 
 mounted = FastAPI()
