@@ -27,12 +27,14 @@ end
 """
 
 
-def measure(wrk, contestants, name, directory, cpu, connections, seconds, body, watched):
-    """Loads one contestant; gives its figures. `watched`: every process of ours, whose work is no disturbance."""
+def measure(wrk, contestants, name, directory, cpu, connections, seconds, body, watched, scheme="http", more=None):
+    """Loads one contestant; gives its figures. `watched`: every process of ours, whose work is no disturbance. `more`:
+    further headers."""
     running = contestants[name]
     method = "POST" if body else "GET"
     script = directory / "load.lua"
-    lines = [f'wrk.headers["{key}"] = "{value}"' for key, value in signed(method).items()]
+    headers = signed(method) | (more or {})
+    lines = [f'wrk.headers["{key}"] = "{value}"' for key, value in headers.items()]
     script.write_text(
         SCRIPT.format(
             method=method, headers="\n".join(lines), body=f'wrk.body = string.rep("x", {body})' if body else ""
@@ -48,7 +50,7 @@ def measure(wrk, contestants, name, directory, cpu, connections, seconds, body, 
         f"-d{seconds}s",
         "-s",
         str(script),
-        f"http://127.0.0.1:{running.port}{PATH}",
+        f"{scheme}://127.0.0.1:{running.port}{PATH}",
     ]
 
     tree = running.tree()
