@@ -49,7 +49,7 @@ pub enum Verb {
     Sign(super::sign::Args),
     /// Tell which check a signed request fails, and why
     Verify(super::verify::Args),
-    /// Make or import service keys
+    /// Make, list, share, rotate and revoke service keys
     Keys(super::keys::Args),
     /// Print a completion script for a shell
     Completions(super::completions::Args),

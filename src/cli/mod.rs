@@ -2,7 +2,7 @@
 //!
 //! Every verb is `run(args, &Output) -> Result<Answer, CliError>`; this file turns that into an exit code and nothing
 //! else does. Exit codes: 0 done, 1 the answer is no or the work could not be finished, 2 usage or configuration error,
-//! 3 the sidecar or a store cannot be reached (kept for verbs that ask one; none is built yet).
+//! 3 the sidecar or a store cannot be reached.
 //!
 //! A verb that belongs to the product but is not built yet is not listed in the help. Called, it says so plainly: a
 //! script written against a later version gets an answer it can act on (2), not a guess at another verb.
@@ -44,9 +44,6 @@ const LATER_VERBS: [&str; 13] = [
     "report",
     "audit",
 ];
-
-/// The same for `countersign keys VERB`.
-const LATER_KEYS_VERBS: [&str; 4] = ["list", "export", "rotate", "revoke"];
 
 /// Runs the command line; the library's only entry for the binary.
 pub fn main() -> ExitCode {
@@ -100,8 +97,7 @@ fn later_verb(error: &clap::Error) -> Option<String> {
     if LATER_VERBS.contains(&verb.as_str()) {
         return Some(verb.clone());
     }
-    let of_keys = std::env::args().any(|argument| argument == "keys");
-    (of_keys && LATER_KEYS_VERBS.contains(&verb.as_str())).then(|| format!("keys {verb}"))
+    None
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub enum CliError {
     /// The configuration is not good: every problem with file, line and column. Exit code 2.
     #[error("{0}")]
     Configuration(Box<Diagnostics>),
+    /// A store or a sidecar cannot be reached: exit code 3.
+    #[error("{0}")]
+    Unreachable(String),
     /// The surroundings do not let it (a port in use, a full disk): exit code 1.
     #[error("{0}")]
     Failed(String),
@@ -44,6 +47,7 @@ impl CliError {
         match self {
             CliError::Failed(_) | CliError::FailedAll(_) => 1,
             CliError::Usage(_) | CliError::Configuration(_) => 2,
+            CliError::Unreachable(_) => 3,
         }
     }
 
@@ -53,7 +57,9 @@ impl CliError {
         let (message, problems) = match self {
             CliError::Configuration(problems) => (problems.one_line(), problems.to_json()),
             CliError::FailedAll(list) => (list.join("; "), list.iter().map(|message| whole(message)).collect()),
-            CliError::Usage(text) | CliError::Failed(text) => (text.clone(), json!([whole(text)])),
+            CliError::Usage(text) | CliError::Failed(text) | CliError::Unreachable(text) => {
+                (text.clone(), json!([whole(text)]))
+            }
         };
         let error = json!({ "kind": self.kind(), "message": message, "exit_code": self.exit_code() });
         json!({ "ok": false, "error": error, "problems": problems })
@@ -65,6 +71,7 @@ impl CliError {
             CliError::Usage(_) => "usage",
             CliError::Configuration(_) => "configuration",
             CliError::Failed(_) | CliError::FailedAll(_) => "failed",
+            CliError::Unreachable(_) => "unreachable",
         }
     }
 }
@@ -135,7 +142,7 @@ impl Output {
             // Laid out by the diagnostics, which begin with `error:` of their own.
             CliError::Configuration(problems) => complain_raw(&problems.render(self.is_colourful_on_stderr())),
             CliError::FailedAll(list) => list.iter().for_each(|text| complain(text)),
-            CliError::Usage(text) | CliError::Failed(text) => complain(text),
+            CliError::Usage(text) | CliError::Failed(text) | CliError::Unreachable(text) => complain(text),
         }
     }
 }
@@ -170,6 +177,7 @@ mod tests {
     fn exit_codes_are_the_documented_ones() {
         assert_eq!(CliError::Failed(String::new()).exit_code(), 1);
         assert_eq!(CliError::Usage(String::new()).exit_code(), 2);
+        assert_eq!(CliError::Unreachable(String::new()).exit_code(), 3);
         assert_eq!(CliError::Configuration(Box::default()).exit_code(), 2);
     }
 

@@ -13,7 +13,6 @@ use crate::clock;
 use crate::config::check;
 use crate::config::env::Environment;
 use crate::config::{Keys, OwnKey, ServiceIdentity};
-use crate::keys::dir::own_key;
 use crate::keys::key_file::{KeyFile, service_of};
 use crate::keys::secret_file::SecretReader;
 use crate::signature::headers::SignatureHeaders;
@@ -133,14 +132,13 @@ fn signer(args: &Args) -> Result<Signer, CliError> {
             ));
         }
     };
-    match own_key(&keys, &service) {
-        Ok(Some(file)) => Ok(Signer { id: service.id, key: file.key }),
-        Ok(None) => Err(CliError::Usage(format!(
-            "there is no key for {id} in {dir}; make one with `countersign keys generate {id}`, or name a --key-file",
+    match key_source::signing_key(&keys, &service)? {
+        Some(key) => Ok(Signer { id: service.id, key }),
+        None => Err(CliError::Usage(format!(
+            "there is no key for {id} in {place}; make one with `countersign keys generate {id}`, or name a --key-file",
             id = service.id,
-            dir = keys.dir.display()
+            place = key_source::place_of(&keys, &service.key)
         ))),
-        Err(problem) => Err(CliError::Usage(problem.to_string())),
     }
 }
 

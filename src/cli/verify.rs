@@ -10,9 +10,11 @@ use super::args::ConfigArgs;
 use super::key_source;
 use super::output::{Answer, CliError, Output, complain};
 use crate::clock;
-use crate::config::{Config, OwnKey, Signature, defaults};
+use crate::config::{Config, OwnKey, Redis, Signature, defaults};
 use crate::keys::dir::{DirectoryKey, KeyFault, own_key, read_all};
+use crate::keys::redis::RedisStore;
 use crate::keys::secret_file::SecretReader;
+use crate::keys::store::KeyStore;
 use report::{Known, Question, Report};
 use std::path::{Path, PathBuf};
 
@@ -100,18 +102,13 @@ fn header(text: &str) -> Result<(&str, &str), CliError> {
 
 /// The keys that can be read, and what is wrong with the others: one bad file does not hide what the good ones tell.
 fn known_keys(named: Option<&Path>, config: Option<&Config>) -> Result<(Vec<Known>, Vec<String>), CliError> {
-    let directory = named.or(config.map(|config| &*config.keys.dir)).unwrap_or(Path::new(defaults::KEYS_DIR));
-    let (found, problems) = read_all(&SecretReader::of_process(), directory);
-    if let Some(problem) =
-        problems.iter().find(|problem| matches!(problem.fault, KeyFault::NoDirectory | KeyFault::Directory(_)))
-    {
-        return Err(CliError::Usage(problem.to_string()));
-    }
-    let mut problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    let mut keys: Vec<Known> = found.into_iter().map(|DirectoryKey { id, file, .. }| Known::new(id, file)).collect();
-    if named.is_none()
-        && let Some((config, service)) = config.and_then(|config| Some((config, config.service.as_ref()?)))
-        && service.key != OwnKey::Directory
+    let own = config.filter(|_| named.is_none());
+    let (mut keys, mut problems) = match own.and_then(|config| key_source::redis(&config.keys)) {
+        Some(settings) => in_redis(settings)?,
+        None => in_directory(named, config)?,
+    };
+    if let Some((config, service)) = own.and_then(|config| Some((config, config.service.as_ref()?)))
+        && !matches!(service.key, OwnKey::Directory | OwnKey::Redis)
     {
         match own_key(&config.keys, service) {
             // As in the sidecar: what was named for the service itself counts.
@@ -124,6 +121,32 @@ fn known_keys(named: Option<&Path>, config: Option<&Config>) -> Result<(Vec<Know
         }
     }
     Ok((keys, problems))
+}
+
+fn in_redis(settings: &Redis) -> Result<(Vec<Known>, Vec<String>), CliError> {
+    let store = KeyStore::Redis(RedisStore::new(settings));
+    let listed = key_source::block_on(async { store.list().await.map_err(key_source::failed) })?;
+    let (mut keys, mut problems) = (Vec::new(), Vec::new());
+    for (id, found) in listed {
+        match found.map(|record| Known::stored(id, record)) {
+            Ok(Ok(known)) => keys.push(known),
+            Ok(Err(error)) => problems.push(error.to_string()),
+            Err(fault) => problems.push(fault.to_string()),
+        }
+    }
+    Ok((keys, problems))
+}
+
+fn in_directory(named: Option<&Path>, config: Option<&Config>) -> Result<(Vec<Known>, Vec<String>), CliError> {
+    let directory = named.or(config.map(|config| &*config.keys.dir)).unwrap_or(Path::new(defaults::KEYS_DIR));
+    let (found, problems) = read_all(&SecretReader::of_process(), directory);
+    if let Some(problem) =
+        problems.iter().find(|problem| matches!(problem.fault, KeyFault::NoDirectory | KeyFault::Directory(_)))
+    {
+        return Err(CliError::Usage(problem.to_string()));
+    }
+    let problems = problems.iter().map(ToString::to_string).collect();
+    Ok((found.into_iter().map(|DirectoryKey { id, file, .. }| Known::new(id, file)).collect(), problems))
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ mod values;
 mod watch;
 mod watched;
 
+pub use values::duration_argument;
+
 pub use key_settings::{KeySourceKind, Keys, OwnKey, Redis, RedisPassword, RedisServers, ServiceIdentity};
 pub use network::{ClientTls, Destination, Health, Inbound, Listen, Outbound, ServerTls, Side, Upstream, Upstreams};
 

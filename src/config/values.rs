@@ -51,6 +51,20 @@ pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Reading<
     if range.contains(&duration) { Ok(duration) } else { Err(expected()) }
 }
 
+/// A duration of the command line, as in the file: from none to ten years.
+///
+/// # Errors
+/// What would have been right.
+pub fn duration_argument(text: &str) -> Result<Duration, String> {
+    let expected = |expected: Expected| match expected.fix {
+        Some(fix) => format!("expected {}; {fix}", expected.what),
+        None => format!("expected {}", expected.what),
+    };
+    duration(text, &(Duration::ZERO..=TEN_YEARS)).map_err(expected)
+}
+
+const TEN_YEARS: Duration = Duration::from_secs(3650 * 86_400);
+
 pub(super) fn expected_duration(range: &RangeInclusive<Duration>) -> Expected {
     let (from, to) = (show_duration(*range.start()), show_duration(*range.end()));
     Expected::new(format!("a duration from {from} to {to}, such as \"30s\" or \"1h 30m\""))

@@ -4,10 +4,11 @@
 //! longer meant to be signed with). `keys::rotation` says how one becomes the other.
 
 use crate::clock;
-use crate::signature::key::{Fingerprint, KeyTextError, ServiceKey};
+use crate::signature::key::{Fingerprint, KeyTextError, ServiceKey, ServiceKeys};
 use data_encoding::HEXLOWER;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -115,6 +116,18 @@ impl KeyRecord {
         self.current.is(&other.current)
             && same(self.previous.as_ref().map(|p| &p.key), other.previous.as_ref().map(|p| &p.key))
             && same(self.next.as_ref().map(|n| &n.key), other.next.as_ref().map(|n| &n.key))
+    }
+
+    /// The keys that may verify, prepared: the current one, and the other one of a rotation.
+    ///
+    /// # Errors
+    /// None of its texts can be other than a key; the type cannot say so.
+    pub fn to_keys(&self) -> Result<ServiceKeys, KeyTextError> {
+        let prepared = |key: &KeyText| ServiceKey::from_text(key.reveal()).map(Arc::new);
+        let other = self.next.as_ref().map(|next| &next.key).or(self.previous.as_ref().map(|previous| &previous.key));
+        let overlap_until = self.previous.as_ref().filter(|_| self.next.is_none()).map(|previous| previous.until);
+        let previous = other.map(prepared).transpose()?;
+        Ok(ServiceKeys { current: prepared(&self.current)?, previous, overlap_until })
     }
 
     /// Seconds until it should have been replaced, negative when that time has passed: until the store lets it lapse, else until it is

@@ -153,7 +153,11 @@ fn place(temporary: &Path, path: &Path, replace: bool) -> io::Result<()> {
     }
 }
 
-pub(super) fn make_directory(directory: &Path) -> Result<(), WriteFault> {
+/// Makes a key directory (0700) where it is missing.
+///
+/// # Errors
+/// When the system does not let us.
+pub fn make_directory(directory: &Path) -> Result<(), WriteFault> {
     if directory.is_dir() {
         return Ok(());
     }

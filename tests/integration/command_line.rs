@@ -36,7 +36,6 @@ fn a_verb_of_a_later_version_says_that_it_is_not_built_yet() {
         &["enforce", "25%"],
         &["rollback", "--reason", "x"],
         &["ramp", "start"],
-        &["keys", "rotate", "npu-worker"],
         &["audit", "query"],
     ] {
         let output = run(arguments);

@@ -6,16 +6,24 @@
 //! 3. Two different keys of one service, a file that gives none, a different key in the directory without
 //!    `--force`: each is reported, and nothing at all is written.
 //! 4. Write the rest. The same key in its place already is left alone.
+//!
+//! With `--to redis` the same into the Redis of the configuration: the whole fleet then has them.
 
-use super::PlaceArgs;
+use super::arguments::{Import, ImportTo};
+use super::{KeyPlace, key_source};
 use crate::cli::output::{Answer, CliError, Output};
+use crate::clock;
 use crate::keys::dir::key_files;
 use crate::keys::key_file::{KeyFile, service_of};
+use crate::keys::record::KeyText;
+use crate::keys::redis::RedisStore;
 use crate::keys::secret_file::SecretReader;
+use crate::keys::store::KeyStore;
 use crate::keys::write::{key_path, write};
 use crate::signature::key::ServiceId;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the fleet's installation scripts put them.
 const FLEET_DIRECTORY: &str = "/etc/autobot/service-keys";
@@ -48,22 +56,84 @@ impl Action {
     }
 }
 
-pub(super) fn run(
-    place: &PlaceArgs,
-    sources: Vec<PathBuf>,
-    dry_run: bool,
-    output: &Output,
-) -> Result<Answer, CliError> {
+pub(super) fn run(arguments: Import, output: &Output) -> Result<Answer, CliError> {
+    let Import { config, dir, to, force, paths, from, dry_run } = arguments;
+    let sources: Vec<PathBuf> = paths.into_iter().chain(from).collect();
     let sources = if sources.is_empty() { vec![PathBuf::from(FLEET_DIRECTORY)] } else { sources };
-    let directory = place.directory()?;
-    let found = import(&directory, &sources, place.force, dry_run)?;
-    show(&found, &directory, dry_run, output)?;
+    let place = KeyPlace::of(dir.as_deref(), &config)?;
+    let target = match to {
+        ImportTo::Files => Target::Directory(place.directory.clone()),
+        ImportTo::Redis => {
+            let store = place.keys.redis.as_ref().map(|settings| KeyStore::Redis(RedisStore::new(settings)));
+            let store =
+                store.ok_or_else(|| CliError::Usage("--to redis: the configuration names no [keys].redis".into()))?;
+            Target::Redis(store, place.keys.ttl)
+        }
+    };
+    let found = import(&target, &sources, force, dry_run)?;
+    show(&found, &target, dry_run, output)?;
     Ok(Answer::Done)
+}
+
+/// Where keys go.
+pub(super) enum Target {
+    Directory(PathBuf),
+    /// And how long they live there.
+    Redis(KeyStore, Duration),
+}
+
+impl Target {
+    fn place(&self, id: &ServiceId) -> String {
+        match self {
+            Target::Directory(directory) => key_path(directory, id).display().to_string(),
+            Target::Redis(store, _) => store.place(),
+        }
+    }
+
+    fn write(&self, key: &Found) -> Result<(), CliError> {
+        let replace = key.action == Action::Replace;
+        match self {
+            Target::Directory(directory) => write(directory, &key.id, &key.file.text, key.file.made, replace)
+                .map(drop)
+                .map_err(|fault| CliError::Failed(fault.to_string())),
+            Target::Redis(store, ttl) => {
+                let text = KeyText::parse(&key.file.text).map_err(|error| CliError::Failed(error.to_string()))?;
+                let made = key.file.made.unwrap_or_else(clock::unix_seconds);
+                key_source::block_on(async {
+                    store.create(&key.id, &text, made, *ttl, replace).await.map_err(key_source::failed)
+                })
+            }
+        }
+    }
+
+    /// What stands where this key would: nothing, the same, or another.
+    fn compare(&self, key: &Found) -> Result<Action, CliError> {
+        let same = match self {
+            Target::Directory(directory) => {
+                let path = key_path(directory, &key.id);
+                if path.symlink_metadata().is_err() {
+                    return Ok(Action::Import);
+                }
+                KeyFile::read(&SecretReader::of_process(), &path).is_ok_and(|there| *there.text == *key.file.text)
+            }
+            Target::Redis(store, _) => {
+                let there = key_source::block_on(async { Ok(store.read(&key.id).await) })?;
+                match there {
+                    Ok(None) => return Ok(Action::Import),
+                    Ok(Some(there)) => *there.current.reveal() == **key.file.text,
+                    Err(fault) if fault.is_outage() => return Err(key_source::failed(fault)),
+                    // What stands there is no key.
+                    Err(_) => false,
+                }
+            }
+        };
+        Ok(if same { Action::Unchanged } else { Action::Replace })
+    }
 }
 
 /// Everything but the arguments and the answer.
 pub(super) fn import(
-    directory: &Path,
+    target: &Target,
     sources: &[PathBuf],
     force: bool,
     dry_run: bool,
@@ -76,16 +146,20 @@ pub(super) fn import(
             Err(problem) => problems.push(format!("{}: {problem}", path.display())),
         }
     }
-    let found = merged(found, &mut problems);
-    let found = compared(found, directory, force, &mut problems);
+    let mut found = merged(found, &mut problems);
+    for key in &mut found {
+        key.action = target.compare(key)?;
+        if key.action == Action::Replace && !force {
+            let place = target.place(&key.id);
+            problems
+                .push(format!("{place} is there already with another key of {}; replace it with --force", key.id));
+        }
+    }
     if !problems.is_empty() {
         return Err(CliError::Failed(format!("{}\nnothing was written", problems.join("\n"))));
     }
     if !dry_run {
-        for key in found.iter().filter(|key| key.action != Action::Unchanged) {
-            write(directory, &key.id, &key.file.text, key.file.made, key.action == Action::Replace)
-                .map_err(|fault| CliError::Failed(fault.to_string()))?;
-        }
+        found.iter().filter(|key| key.action != Action::Unchanged).try_for_each(|key| target.write(key))?;
     }
     Ok(found)
 }
@@ -142,31 +216,14 @@ fn merged(found: Vec<Found>, problems: &mut Vec<String>) -> Vec<Found> {
     merged
 }
 
-/// What is there already?
-fn compared(found: Vec<Found>, directory: &Path, force: bool, problems: &mut Vec<String>) -> Vec<Found> {
-    let reader = SecretReader::of_process();
-    let compare = |mut key: Found| {
-        let path = key_path(directory, &key.id);
-        if path.symlink_metadata().is_ok() {
-            let same = KeyFile::read(&reader, &path).is_ok_and(|there| *there.text == *key.file.text);
-            key.action = if same { Action::Unchanged } else { Action::Replace };
-        }
-        if key.action == Action::Replace && !force {
-            problems.push(format!("{} is there already with another key; replace it with --force", path.display()));
-        }
-        key
-    };
-    found.into_iter().map(compare).collect()
-}
-
-fn show(found: &[Found], directory: &Path, dry_run: bool, output: &Output) -> Result<(), CliError> {
+fn show(found: &[Found], target: &Target, dry_run: bool, output: &Output) -> Result<(), CliError> {
     if output.is_json() {
         let keys = found.iter().map(|key| -> Value {
             json!({
                 "service": key.id.as_str(),
                 "fingerprint": key.file.key.fingerprint().to_string(),
                 "from": key.source.display().to_string(),
-                "path": key_path(directory, &key.id).display().to_string(),
+                "path": target.place(&key.id),
                 "action": key.action.code(),
                 "warning": key.warning,
             })
@@ -179,7 +236,7 @@ fn show(found: &[Found], directory: &Path, dry_run: bool, output: &Output) -> Re
             key.id,
             key.file.key.fingerprint(),
             key.source.display(),
-            key_path(directory, &key.id).display(),
+            target.place(&key.id),
             if dry_run && key.action != Action::Unchanged { "would " } else { "" },
             key.action.code(),
         ))?;

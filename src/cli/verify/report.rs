@@ -4,13 +4,14 @@ use super::words;
 use crate::cli::offline::{self, Circumstances};
 use crate::config::Config;
 use crate::keys::key_file::KeyFile;
+use crate::keys::record::KeyRecord;
 use crate::policy::decision::{Decision, Refusal};
 use crate::request::certificate::ClientCertificate;
 use crate::request::client::{ClientAddress, Peer};
 use crate::request::facts::{Claims, Presence, RequestFacts};
 use crate::signature::headers::PresentedSignature;
 use crate::signature::hmac_v1::{SignedPaths, signed_text};
-use crate::signature::key::{Fingerprint, ServiceId, ServiceKeys};
+use crate::signature::key::{Fingerprint, KeyTextError, ServiceId, ServiceKeys};
 use crate::signature::near_miss::{Attempt, KnownKey, NearMiss, near_miss};
 use crate::signature::verify::{AuthenticatedService, KeyLookup, VerifyFailure, verify};
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,6 +35,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// As a store has it.
+    pub(super) fn stored(id: ServiceId, record: KeyRecord) -> Result<Known, KeyTextError> {
+        Ok(Known { id, text: Zeroizing::new(record.current.reveal().to_owned()), keys: record.to_keys()? })
+    }
+
     pub(super) fn new(id: ServiceId, mut file: KeyFile) -> Known {
         Known { id, text: std::mem::take(&mut file.text), keys: file.into_keys() }
     }
