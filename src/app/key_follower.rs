@@ -5,12 +5,13 @@
 
 use super::keys;
 use super::start::{App, StartError, service_ids};
-use crate::config::{Config, KeySourceKind, OwnKey};
-use crate::keys::KeyTable;
+use crate::config::{Config, KeySourceKind, OwnKey, ServiceIdentity};
 use crate::keys::follower::{Followed, Follower, Settings};
 use crate::keys::redis::VerifierName;
 use crate::keys::sealed::SealedCopy;
 use crate::keys::status::KeyStatus;
+use crate::keys::{KeyTable, dir};
+use crate::signature::key::ServiceKey;
 use crate::signature::signer::Signer;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::record::Event;
@@ -99,11 +100,27 @@ pub(super) async fn begin(
                 );
                 StartError::Keys(vec![why])
             };
+            let own = own.or_else(|| follower.outage().and_then(|_| own_of_files(config, service)));
             Some(Signer { id: service.id.clone(), key: own.ok_or_else(missing)? })
         }
         Some(_) | None => keys::signer(config)?,
     };
     Ok(FirstKeys { table, signer, follower: Some(follower) })
+}
+
+/// The key file of this service, where files stand in for a Redis that cannot be reached.
+fn own_of_files(config: &Config, service: &ServiceIdentity) -> Option<Arc<ServiceKey>> {
+    if !config.keys.sources.contains(&KeySourceKind::Files) {
+        return None;
+    }
+    let of_directory = ServiceIdentity { key: OwnKey::Directory, ..service.clone() };
+    let key = dir::own_key(&config.keys, &of_directory).ok().flatten()?.key;
+    tracing::warn!(
+        service = %service.id,
+        fingerprint = %key.fingerprint(),
+        "redis cannot be reached, what leaves is signed with the key file until it can"
+    );
+    Some(Arc::new(key))
 }
 
 impl KeyFollower {
