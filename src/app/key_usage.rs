@@ -1,4 +1,4 @@
-//! Tells which keys are taken now and which were used last: to the state directory, and to Redis where keys live there.
+//! Tells which keys are taken now and which were used last: to the state directory, to Redis where keys live there, and to the metrics.
 //!
 //! `keys list` and `keys rotate` read it. What is taken is told within half a second of a change, what was used every ten seconds
 //! and at the end. While Redis cannot be asked, what was used waits here; a key has one last use, so no more waits than there are keys.
@@ -7,7 +7,9 @@ use crate::config::{Config, KeySourceKind, Redis};
 use crate::keys::KeyTable;
 use crate::keys::redis::RedisStore;
 use crate::keys::usage::{Usage, UsageBoard, file, merge};
+use crate::proxy::Shared;
 use crate::snapshot::SnapshotCell;
+use crate::telemetry::metrics::Metrics;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,10 +33,10 @@ pub(super) struct KeyUsageTask {
 }
 
 impl KeyUsageTask {
-    /// Starts to tell what is on the board and in the snapshot.
-    pub(super) fn start(board: Arc<UsageBoard>, snapshot: Arc<SnapshotCell>) -> KeyUsageTask {
+    /// Starts to tell what the workers share.
+    pub(super) fn start(shared: &Shared) -> KeyUsageTask {
         let (stop, stopped) = oneshot::channel();
-        let teller = Teller::new(board, snapshot);
+        let teller = Teller::new(shared);
         KeyUsageTask { task: tokio::spawn(teller.run(stopped)), stop }
     }
 
@@ -54,6 +56,7 @@ impl KeyUsageTask {
 struct Teller {
     board: Arc<UsageBoard>,
     snapshot: Arc<SnapshotCell>,
+    metrics: Arc<Metrics>,
     state_dir: PathBuf,
     /// Of every key that was ever used, as the file has it.
     known: Usage,
@@ -67,14 +70,16 @@ struct Teller {
 }
 
 impl Teller {
-    fn new(board: Arc<UsageBoard>, snapshot: Arc<SnapshotCell>) -> Teller {
+    fn new(shared: &Shared) -> Teller {
+        let (board, snapshot) = (Arc::clone(&shared.key_usage), Arc::clone(&shared.snapshot));
+        let metrics = Arc::clone(&shared.metrics);
         let state_dir = snapshot.load().config.state_dir.clone();
         let known = file::read_usage(&state_dir).unwrap_or_else(|error| {
             tracing::warn!(%error, "when keys were last used before this start cannot be read");
             Usage::new()
         });
         let (unwritten, untold) = (false, Usage::new());
-        Teller { board, snapshot, state_dir, known, unwritten, untold, redis: None, taken: None }
+        Teller { board, snapshot, metrics, state_dir, known, unwritten, untold, redis: None, taken: None }
     }
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
@@ -101,6 +106,8 @@ impl Teller {
             return;
         }
         let keys = now.iter().map(|(id, keys)| (id, keys.iter().map(|key| key.fingerprint()).collect()));
+        let overlaps = now.iter().filter_map(|(id, keys)| Some((id.to_string(), keys.overlap_until?)));
+        self.metrics.set_overlaps(overlaps.collect());
         if let Err(error) = file::write_in_use(&self.state_dir, keys) {
             // Tried again at the next look; a rotation waits for it, and says so.
             tracing::warn!(%error, "cannot write which keys are in use to the state directory");

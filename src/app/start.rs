@@ -179,7 +179,7 @@ impl App {
             metrics,
             key_usage: Arc::new(UsageBoard::new(config.workers)),
         });
-        let key_usage = KeyUsageTask::start(Arc::clone(&shared.key_usage), Arc::clone(&shared.snapshot));
+        let key_usage = KeyUsageTask::start(&shared);
         let addresses = opened.sockets.iter().filter_map(|(socket, _)| listeners::address(socket)).collect();
         let of = |side| upstreams.iter().find(|(other, _)| *other == side).map(|(_, list)| list.clone());
         let sockets = opened.sockets.into_iter().map(|(socket, side)| Listener {

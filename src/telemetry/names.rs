@@ -33,6 +33,11 @@ pub const KEY_TTL: Family = family(
     "Days until a key lapses; only for keys from a source that knows it (key files never lapse)",
 );
 
+/// 0 or 1, by `service_id`.
+pub const OVERLAP_OVERDUE: Family = family(
+    "countersign_key_overlap_overdue",
+    "1: the key before a rotation should be out of use by now and is still taken; while an overlap is in time, 0",
+);
 /// Seconds.
 pub const KEYS_STALE: Family = family(
     "countersign_keys_stale_seconds",

@@ -123,6 +123,11 @@ impl Scrape {
     }
 
     fn keys(&mut self, metrics: &Metrics) {
+        let seconds = clock::unix_seconds();
+        let overlaps = metrics.overlaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let overdue = |until: u64| if until <= seconds { 1.0 } else { 0.0 };
+        let overlaps = overlaps.iter().map(|(id, until)| (vec![("service_id", id.clone())], overdue(*until)));
+        self.families.push((names::OVERLAP_OVERDUE, Samples::Gauge(overlaps.collect())));
         let status = metrics.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(standing) = status.as_ref().map(|status| status.read()) else {
             // Key files know no TTL, and nothing comes from elsewhere.

@@ -46,6 +46,7 @@ pub struct Metrics {
     replay: Mutex<Option<Arc<ReplayTable>>>,
     keys: Mutex<Option<Arc<KeyStatus>>>,
     upstreams: Mutex<Vec<Arc<UpstreamHealth>>>,
+    overlaps: Mutex<Vec<(String, u64)>>,
     drawn: Mutex<DrawnWindow>,
 }
 
@@ -116,6 +117,7 @@ impl Metrics {
             replay: Mutex::new(None),
             keys: Mutex::new(None),
             upstreams: Mutex::default(),
+            overlaps: Mutex::default(),
             drawn: Mutex::default(),
         }
     }
@@ -165,6 +167,11 @@ impl Metrics {
     /// Shows how it stands with the keys of Redis.
     pub fn watch_keys(&self, status: Arc<KeyStatus>) {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    /// Until when the key before a rotation was meant to be taken, for each service with one, in Unix seconds.
+    pub fn set_overlaps(&self, overlaps: Vec<(String, u64)>) {
+        *self.overlaps.lock().unwrap_or_else(PoisonError::into_inner) = overlaps;
     }
 
     /// Shows these upstreams' health.
