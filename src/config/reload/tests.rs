@@ -193,3 +193,76 @@ fn listeners_keep_their_place_when_the_file_changes_their_order() {
     assert_eq!(reloaded.needs_restart, Vec::<&str>::new());
     assert_eq!(reloaded.loaded.config.inbound, config.inbound);
 }
+
+const WAYS_OUT: &str = "\
+[service]
+id = \"npu-worker\"
+[[outbound]]
+listen = \"unix:/a\"
+upstream = [\"http://192.0.2.1:1\", \"http://192.0.2.1:2\"]
+allow_uids = [1]
+[[outbound]]
+listen = \"127.0.0.1:9000\"
+forward_proxy = true
+allow = [\"192.0.2.1:1\"]
+connect = [\"192.0.2.1:2\"]
+[keys]
+dir = \"keys\"
+[audit]
+file = \"audit.jsonl\"
+";
+
+impl Running {
+    fn signing() -> Running {
+        let mut running = Running::new();
+        let path = running.dir.path().join("countersign.toml");
+        std::fs::write(&path, WAYS_OUT).unwrap();
+        running.config =
+            load(Some(&path), &running.source.environment, &Overrides::default(), Purpose::Run).unwrap().config;
+        running
+    }
+}
+
+#[test]
+fn where_a_way_out_listens_and_leads_needs_a_restart() {
+    let running = Running::signing();
+    for (from, to, named) in [
+        ("unix:/a", "unix:/b", &["outbound.listen"][..]),
+        ("127.0.0.1:9000", "127.0.0.1:9009", &["outbound.listen"]),
+        ("upstream = [\"http://192.0.2.1:1\", ", "upstream = [", &["outbound.upstream"]),
+        ("http://192.0.2.1:2", "https://192.0.2.1:2", &["outbound.upstream"]),
+        ("allow_uids = [1]", "allow_uids = [1]\nupstream_http2 = true", &["outbound.upstream"]),
+        ("allow = [\"192.0.2.1:1\"]", "allow = [\"192.0.2.1:1\", \"192.0.2.9:1\"]", &["outbound.upstream"]),
+        ("forward_proxy = true\nallow = [\"192.0.2.1:1\"]\nconnect = ", "upstream = ", &["outbound.upstream"]),
+    ] {
+        let text = WAYS_OUT.replacen(from, to, 1);
+        assert_ne!(text, WAYS_OUT, "{from}");
+        let text = text.replace("upstream = [\"192.0.2.1:2\"]", "upstream = [\"http://192.0.2.1:2\"]");
+        let Reloaded { loaded, needs_restart, .. } = running.reload(&text).unwrap();
+        assert_eq!(needs_restart, named, "{to}");
+        assert_eq!(loaded.config.outbound, running.config.outbound, "{to}");
+    }
+}
+
+#[test]
+fn what_else_is_said_of_a_way_out_follows_the_file() {
+    let running = Running::signing();
+    let text = WAYS_OUT
+        .replace("allow_uids = [1]", "allow_uids = [1, 2]\nfirst_byte = \"1s\"\nhealth = { path = \"/h\" }")
+        .replace("connect = [\"192.0.2.1:2\"]", "connect = [\"192.0.2.1:3\"]\nfirst_byte = \"2s\"");
+    let Reloaded { loaded, needs_restart, .. } = running.reload(&text).unwrap();
+    assert!(needs_restart.is_empty(), "{needs_restart:?}");
+    let [direct, proxy] = &loaded.config.outbound[..] else { panic!() };
+    assert_eq!((direct.allow_uids.as_deref(), direct.first_byte.as_secs()), (Some(&[1, 2][..]), 1));
+    assert_eq!(direct.health.as_ref().unwrap().path, "/h");
+    let crate::config::Destination::ForwardProxy { allow, connect } = &proxy.destination else { panic!() };
+    assert_eq!((allow.len(), connect[0].port, proxy.first_byte.as_secs()), (1, 3, 2));
+    for bad in [
+        WAYS_OUT.replace("allow = [\"192.0.2.1:1\"]\n", ""),
+        WAYS_OUT.replace("id = \"npu-worker\"", ""),
+        WAYS_OUT.replace("192.0.2.1:2\"]\n[keys]", "127.0.0.1:9000\"]\n[keys]"),
+    ] {
+        assert_ne!(bad, WAYS_OUT);
+        assert!(running.reload(&bad).is_err(), "{bad}");
+    }
+}
