@@ -122,10 +122,10 @@ pub(super) async fn forward<'e>(
                 Ok(connection) => (false, connection),
                 Err(fault) => {
                     target.health.suspect();
-                    exchange = match exchange.elsewhere() {
-                        Ok(exchange) => exchange,
-                        Err(exchange) => return fail(client, &exchange, evidence, fault).await,
-                    };
+                    if !exchange.choice.advance() {
+                        return fail(client, &exchange, evidence, fault).await;
+                    }
+                    exchange.known.upstream = &exchange.choice.target().upstream;
                     worker.metrics.upstream_passed_over();
                     // The head names its target where the request has no Host; what of the body came with it stays.
                     let body = first.split_off(first.len() - body_size);
@@ -147,19 +147,6 @@ pub(super) async fn forward<'e>(
             None => worker.metrics.upstream_retried(),
         }
         was_sent = true;
-    }
-}
-
-impl Exchange<'_> {
-    /// The same exchange with the next target; `Err`: every target has been tried.
-    fn elsewhere(mut self) -> Result<Self, Self> {
-        match self.choice.next() {
-            Ok(choice) => {
-                self.known.upstream = &choice.target().upstream;
-                Ok(Exchange { choice, ..self })
-            }
-            Err(choice) => Err(Exchange { choice, ..self }),
-        }
     }
 }
 

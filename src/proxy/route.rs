@@ -37,7 +37,7 @@ pub(super) struct Choice<'r> {
     tried: Vec<usize>,
     /// The request names its target: no other will do.
     is_named: bool,
-    _outstanding: Outstanding<'r>,
+    outstanding: Outstanding<'r>,
 }
 
 impl Route {
@@ -58,17 +58,17 @@ impl Route {
     pub(super) fn choose(&self) -> Choice<'_> {
         // A route has a target: `Upstreams` is never empty.
         let place = self.pick(&[]).unwrap_or_default();
-        self.choice(place, Vec::new(), false)
+        self.choice(place, false)
     }
 
     /// The target at this place, and no other.
     pub(super) fn named(&self, place: usize) -> Choice<'_> {
-        self.choice(place, Vec::new(), true)
+        self.choice(place, true)
     }
 
-    fn choice(&self, place: usize, tried: Vec<usize>, is_named: bool) -> Choice<'_> {
+    fn choice(&self, place: usize, is_named: bool) -> Choice<'_> {
         let outstanding = Outstanding::at(&self.targets[place].health);
-        Choice { route: self, place, tried, is_named, _outstanding: outstanding }
+        Choice { route: self, place, tried: Vec::new(), is_named, outstanding }
     }
 
     fn pick(&self, tried: &[usize]) -> Option<usize> {
@@ -85,15 +85,15 @@ impl<'r> Choice<'r> {
         &self.route.targets[self.place]
     }
 
-    /// No connection could be opened there, so nothing was sent: the best of those not tried yet. `Err`: there is no other.
-    pub(super) fn next(mut self) -> Result<Choice<'r>, Choice<'r>> {
+    /// No connection could be opened there, so nothing was sent: goes on to the best of those not tried yet. `false`: there is no other.
+    pub(super) fn advance(&mut self) -> bool {
         if self.is_named {
-            return Err(self);
+            return false;
         }
         self.tried.push(self.place);
-        match self.route.pick(&self.tried) {
-            Some(place) => Ok(self.route.choice(place, self.tried, false)),
-            None => Err(self),
-        }
+        let Some(place) = self.route.pick(&self.tried) else { return false };
+        self.place = place;
+        self.outstanding = Outstanding::at(&self.target().health);
+        true
     }
 }

@@ -15,6 +15,7 @@ mod config_check;
 mod demo;
 mod enumeration;
 mod explain;
+mod fleet;
 mod framing;
 mod identity;
 mod keys_and_signing;

@@ -4,6 +4,7 @@
 //! recording upstream that reused our own code would repeat our own mistakes.
 
 pub(crate) mod message;
+pub(crate) mod netns;
 pub(crate) mod nginx;
 pub(crate) mod pki;
 pub(crate) mod process;

@@ -20,7 +20,7 @@ pub(crate) fn interpreter() -> Option<PathBuf> {
     None
 }
 
-fn scripts() -> PathBuf {
+pub(crate) fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python")
 }
 
