@@ -98,7 +98,7 @@ pub(super) async fn begin(
                     },
                     |error| format!("the key of {}, which signs what leaves: {error}", service.id),
                 );
-                StartError::Keys(vec![why])
+                StartError::OwnKey(why)
             };
             let own = own.or_else(|| follower.outage().and_then(|_| own_of_files(config, service)));
             Some(Signer { id: service.id.clone(), key: own.ok_or_else(missing)? })

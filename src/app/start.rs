@@ -81,6 +81,9 @@ pub enum StartError {
     /// The keys, every problem: the text names the file and what is wrong with it.
     #[error("{}", lines(.0))]
     Keys(Vec<String>),
+    /// What leaves cannot be signed, because Redis has no key for it, or cannot be asked: another start may go better.
+    #[error("{0}")]
+    OwnKey(String),
     /// The listeners, every one that cannot be opened.
     #[error("{}", lines(.0))]
     Listen(Vec<ListenError>),

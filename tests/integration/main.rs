@@ -28,6 +28,7 @@ mod override_;
 mod paths;
 mod rate_limit;
 mod readings_differential;
+mod redis;
 mod refusals;
 mod reload;
 mod retry;

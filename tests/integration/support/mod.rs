@@ -12,6 +12,7 @@ pub(crate) mod python;
 pub(crate) mod random;
 pub(crate) mod raw;
 pub(crate) mod recorder;
+pub(crate) mod redis;
 pub(crate) mod refusal;
 pub(crate) mod sidecar;
 pub(crate) mod sign;
