@@ -33,7 +33,7 @@ impl App {
 
     fn replace(&mut self, who: &'static str) -> Result<(), String> {
         let running = self.shared.snapshot.load_full();
-        let Reloaded { loaded, enforcement, needs_restart } =
+        let Reloaded { mut loaded, enforcement, needs_restart } =
             reload::reload(&self.source, &running.config, running.enforcement).map_err(|problems| {
                 // A file that is new in it is watched too: mending that one must be seen.
                 self.watcher.watch(problems.watched().clone());
@@ -61,6 +61,8 @@ impl App {
         if loaded.config.audit != running.config.audit {
             self.audit.reconfigure(&loaded.config.audit).map_err(|error| error.to_string())?;
         }
+
+        loaded.tls.keep(&running.tls, &loaded.config);
 
         // From here on nothing can fail.
         let changed_keys = keys::changes(&running.keys, &table);

@@ -84,6 +84,9 @@ pub(super) async fn serve(worker: &Rc<Worker>, plain: Plain, peer: Peer, listene
             client.answer_unread(worker, &respond::NOT_TLS).await;
             client.linger(worker).await;
         }
+        Established::Refused(plain) => {
+            Client::new(Socket::new(Stream::Plain(plain)), None, peer, listener).linger(worker).await;
+        }
         Established::Ended => {}
     }
 }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config::{Side, Timeouts};
 use crate::request::certificate::{CertificateName, ClientCertificate};
 use crate::tls::ServerMaterial;
-use crate::tls::handshake::{self, HandshakeFault, Protocol};
+use crate::tls::handshake::{self, Failed, HandshakeFault, Protocol};
 use crate::wire::stream::{Plain, Stream};
 use std::io;
 use std::sync::Arc;
@@ -40,12 +40,11 @@ pub(super) enum Established {
     Ready(Stream, Option<Secured>),
     /// Somebody speaks plain HTTP where TLS is spoken.
     PlainHttp(Plain),
+    /// Nothing can come of it any more, but the client shall be able to read why.
+    Refused(Plain),
     /// It is gone.
     Ended,
 }
-
-/// How a handshake ended early, with what is logged of it.
-type Fault = (HandshakeFault, io::Error);
 
 /// The first byte of a TLS connection: a record of a handshake.
 const HANDSHAKE_RECORD: u8 = 22;
@@ -73,7 +72,7 @@ pub(super) async fn establish(worker: &Worker, plain: Plain, listener: usize) ->
     let ended = tokio::select! {
         biased;
         ended = Box::pin(shake_hands(&material, plain)) => ended,
-        () = deadline(worker, begun + within) => Err((HandshakeFault::TimedOut, io::ErrorKind::TimedOut.into())),
+        () = deadline(worker, begun + within) => Err(failed(HandshakeFault::TimedOut, io::ErrorKind::TimedOut)),
     };
     match ended {
         Ok(Shaken::Http(plain)) => {
@@ -86,10 +85,13 @@ pub(super) async fn establish(worker: &Worker, plain: Plain, listener: usize) ->
             let secured = Secured { protocol: accepted.protocol, names };
             Established::Ready(Stream::Tls(Box::new(accepted.stream)), Some(secured))
         }
-        Err((fault, error)) => {
+        Err(Failed { fault, error, plain }) => {
             tracing::debug!(reason = fault.code(), %error, "no TLS with a client");
             worker.metrics.handshake_failed(fault);
-            Established::Ended
+            match (fault, plain) {
+                (HandshakeFault::Closed, _) | (_, None) => Established::Ended,
+                (_, Some(plain)) => Established::Refused(plain),
+            }
         }
     }
 }
@@ -99,12 +101,16 @@ enum Shaken {
     Http(Plain),
 }
 
-async fn shake_hands(material: &Arc<ServerMaterial>, plain: Plain) -> Result<Shaken, Fault> {
-    let closed = |error| (HandshakeFault::Closed, error);
+fn failed(fault: HandshakeFault, kind: io::ErrorKind) -> Failed {
+    Failed { fault, error: kind.into(), plain: None }
+}
+
+async fn shake_hands(material: &Arc<ServerMaterial>, plain: Plain) -> Result<Shaken, Failed> {
+    let closed = |error| Failed { fault: HandshakeFault::Closed, error, plain: None };
     match plain.first_byte().await.map_err(closed)? {
         Some(HANDSHAKE_RECORD) => Ok(Shaken::Hands(handshake::accept(material, plain).await?)),
         Some(byte) if byte.is_ascii_uppercase() => Ok(Shaken::Http(plain)),
-        Some(_) => Err((HandshakeFault::NotTls, io::ErrorKind::InvalidData.into())),
+        Some(_) => Err(failed(HandshakeFault::NotTls, io::ErrorKind::InvalidData)),
         None => Err(closed(io::ErrorKind::UnexpectedEof.into())),
     }
 }

@@ -104,6 +104,17 @@ impl HandshakeFault {
     }
 }
 
+/// A handshake with a client that did not come about.
+#[derive(Debug)]
+pub struct Failed {
+    /// Its word.
+    pub fault: HandshakeFault,
+    /// What is to be logged.
+    pub error: io::Error,
+    /// The connection, while the client may still have to read why: a close at once could overtake the alert.
+    pub plain: Option<Plain>,
+}
+
 /// What TLS itself has against a connection, if it is TLS that broke it: a certificate that is not believed, an alert. Read and write
 /// errors carry it.
 pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
@@ -113,10 +124,14 @@ pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 /// The handshake with a client.
 ///
 /// # Errors
-/// [`HandshakeFault`], with what is to be logged.
-pub async fn accept(material: &ServerMaterial, plain: Plain) -> Result<Accepted, (HandshakeFault, io::Error)> {
+/// [`Failed`]
+pub async fn accept(material: &ServerMaterial, plain: Plain) -> Result<Accepted, Failed> {
     let acceptor = TlsAcceptor::from(std::sync::Arc::clone(&material.config));
-    let stream = acceptor.accept(Counted::new(plain)).await.map_err(|error| (HandshakeFault::of(&error), error))?;
+    let accepted = acceptor.accept(Counted::new(plain)).into_fallible().await;
+    let stream = accepted.map_err(|(error, io)| {
+        let fault = HandshakeFault::of(&error);
+        Failed { fault, error, plain: Some(io.into_plain()) }
+    })?;
     let session = stream.get_ref().1;
     let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(|der| Certificate::parse(der));
     let names = match certificate {
@@ -125,7 +140,7 @@ pub async fn accept(material: &ServerMaterial, plain: Plain) -> Result<Accepted,
         Some(Some(certificate)) if certificate.counts_at(clock::unix_seconds()) => certificate.names,
         Some(_) => {
             let error = io::Error::new(io::ErrorKind::PermissionDenied, "the client certificate has ended");
-            return Err((HandshakeFault::CertificateInvalid, error));
+            return Err(Failed { fault: HandshakeFault::CertificateInvalid, error, plain: None });
         }
     };
     let protocol = match session.alpn_protocol() {

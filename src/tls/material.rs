@@ -8,7 +8,7 @@ use super::certificate::Certificate;
 use super::expiry::Remark;
 use super::files::{self, FileFault, TlsFault, TlsKey};
 use crate::clock;
-use crate::config::{ClientTls, ServerTls};
+use crate::config::{ClientTls, Config, ServerTls};
 use crate::keys::secret_file::SecretReader;
 use rustls::client::{ClientConfig, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -89,6 +89,30 @@ impl TlsMaterials {
     /// What we present to an upstream with this `upstream_tls`.
     pub fn client(&self, tls: &ClientTls) -> Option<&Arc<ClientMaterial>> {
         self.clients.get(tls)
+    }
+
+    /// Takes over from `running` what `config` still needs and these do not have: listeners and upstreams whose change waits for a
+    /// restart go on as they are.
+    pub fn keep(&mut self, running: &TlsMaterials, config: &Config) {
+        let mut kept = Vec::new();
+        for tls in config.inbound.iter().filter_map(|inbound| inbound.tls.as_ref()) {
+            if let (None, Some(material)) = (self.servers.get(tls), running.servers.get(tls)) {
+                self.servers.insert(tls.clone(), Arc::clone(material));
+                kept.push(&tls.cert);
+            }
+        }
+        let upstreams = config.sides().flat_map(|side| config.upstreams(side));
+        for tls in upstreams.filter_map(|upstream| upstream.tls.as_deref()) {
+            if let (None, Some(material)) = (self.clients.get(tls), running.clients.get(tls)) {
+                self.clients.insert(tls.clone(), Arc::clone(material));
+                kept.extend(tls.identity.as_ref().map(|(cert, _)| cert));
+            }
+        }
+        for own in running.own.iter().filter(|own| kept.contains(&&own.path)) {
+            if !self.own.iter().any(|other| other.path == own.path) {
+                self.own.push(own.clone());
+            }
+        }
     }
 
     /// The certificates that we present ourselves, each file once.

@@ -29,6 +29,11 @@ impl Counted {
         plain.no_delay();
         Counted { plain, sent: 0 }
     }
+
+    /// The connection below, when no handshake came about.
+    pub fn into_plain(self) -> Plain {
+        self.plain
+    }
 }
 
 impl<S: Into<tokio_rustls::TlsStream<Counted>>> From<S> for TlsStream {

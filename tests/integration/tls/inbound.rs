@@ -248,3 +248,15 @@ fn beside_a_listener_with_tls_one_without_says_http() {
     assert_eq!(connector.get(sidecar.address, "/files/secure", "").unwrap(), 200);
     assert_eq!(upstream.the("/files/secure").fields.all("x-forwarded-proto"), ["https"]);
 }
+
+#[test]
+fn who_reads_nothing_is_cut_over_tls_too() {
+    let upstream = Recorder::with(|exchange| exchange.reply(200, vec![b'x'; 24 << 20]));
+    let tls = guarding(upstream.address, "");
+    let sidecar = tls.builder.set("timeouts", "write_idle", "\"500ms\"").start();
+    let mut deaf = Connector::trusting(&tls.authority).connect(sidecar.address);
+    deaf.send("GET /files/x HTTP/1.1\r\nHost: b\r\n\r\n");
+    let cut = || sidecar.metric("countersign_timeouts_total", &["timer=\"write_idle\""]);
+    eventually("the deaf one to be cut", || (cut() == 1.0).then_some(()));
+    assert!(!deaf.try_answer("GET").is_ok_and(|answer| answer.body.complete));
+}

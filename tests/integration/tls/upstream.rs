@@ -5,7 +5,7 @@ use super::super::support::pki::{Authority, Files, Leaf, Pair};
 use super::super::support::raw::{Answer, exchange, get, get_with};
 use super::super::support::refusal::assert_own_failure;
 use super::super::support::sidecar::{Builder, Sidecar};
-use super::super::support::tls::{Served, read_head, upstream};
+use super::super::support::tls::{Connector, Served, read_head, upstream};
 use super::super::support::{eventually, free_address};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -239,4 +239,33 @@ fn a_redirect_that_names_the_tls_upstream_is_rewritten_to_the_clients_way() {
     let sidecar = secure.guarded("localhost", "ca = CA").start();
     let answer = get_with(sidecar.address, "/go", "");
     assert_eq!(answer.fields.all("location"), ["http://backend.test/there"]);
+}
+
+#[test]
+fn what_waits_for_a_restart_goes_on_as_it_is() {
+    let Some(secure) = Secure::good("") else { return };
+    let other = secure.files.write("other.pem", Authority::new("another").pem());
+    let (cert, key) = secure.files.pair("own", &secure.authority.server());
+    let sidecar = secure
+        .guarded("localhost", "ca = CA")
+        .set("inbound", "tls", format!("{{ cert = {cert:?}, key = {key:?} }}"))
+        .start();
+    let connector = Connector::trusting(&secure.authority);
+    let status = || connector.get(sidecar.address, "/told", "").unwrap();
+    assert_eq!(status(), 200);
+    let ca = format!("{:?}", secure.files.path("ca.pem"));
+    let text = sidecar.config().replace(&ca, &format!("{other:?}"));
+    let elsewhere = text.replace(&sidecar.address.to_string(), &free_address().to_string());
+    let (moved_cert, moved_key) = secure.files.pair("moved", &secure.authority.server());
+    let elsewhere = elsewhere
+        .replace(&format!("{cert:?}"), &format!("{moved_cert:?}"))
+        .replace(&format!("{key:?}"), &format!("{moved_key:?}"));
+    for (text, generation) in [(text, 2.0), (elsewhere, 3.0)] {
+        std::fs::write(sidecar.config_path(), text).unwrap();
+        eventually("the reload", || {
+            (sidecar.metric("countersign_config_generation", &[]) == generation).then_some(())
+        });
+        assert_eq!(status(), 200, "{}", sidecar.process.stderr.text());
+    }
+    assert!(sidecar.process.stderr.text().contains("needs a restart"), "{}", sidecar.process.stderr.text());
 }
