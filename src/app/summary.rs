@@ -52,10 +52,11 @@ pub fn log_start(snapshot: &Snapshot, descriptors: Option<u64>) {
     }
     let rules = config.rules.rules();
     let service = rules.iter().filter(|rule| rule.access == Access::Service).count();
+    let guards = !config.inbound.is_empty();
     tracing::info!(
-        mode = mode(enforcement.mode),
-        percentage = enforcement.percentage.value(),
-        sampling = sampling(enforcement.sampling),
+        mode = guards.then_some(mode(enforcement.mode)),
+        percentage = guards.then_some(enforcement.percentage.value()),
+        sampling = guards.then_some(sampling(enforcement.sampling)),
         service_rules = service,
         exempt_rules = rules.len() - service,
         services_with_keys = snapshot.keys.ids().count(),

@@ -26,7 +26,7 @@ use crate::request::framing::Framing;
 use crate::request::head::{HeadFault, RequestHead};
 use crate::telemetry::metrics::UpstreamFault;
 use crate::upstream::pool::Connection;
-use crate::wire::body::{BodyLength, Transfer, TransferFault, WrittenAs};
+use crate::wire::body::{Transfer, TransferFault, WrittenAs};
 use crate::wire::buffer::{Buffer, LARGE, SMALL};
 use crate::wire::socket::{Socket, WriteFault};
 use std::cell::Cell;
@@ -75,16 +75,6 @@ enum ClientEnd {
 const FIRST_PIECE: Duration = Duration::from_secs(1);
 /// A client that has ended its side may still read; one that reads nothing new for this long is taken for gone.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
-
-impl From<Framing> for BodyLength {
-    fn from(framing: Framing) -> BodyLength {
-        match framing {
-            Framing::None => BodyLength::None,
-            Framing::Length(length) => BodyLength::Exactly(length),
-            Framing::Chunked => BodyLength::Chunked,
-        }
-    }
-}
 
 /// Forwards a request that was let through, and its answer.
 pub(super) async fn forward<'e>(

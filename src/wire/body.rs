@@ -5,7 +5,7 @@
 
 use super::buffer::Buffer;
 use super::socket::{Socket, WriteFault};
-use crate::request::framing::{ChunkReader, ChunkStep, trailer_fields};
+use crate::request::framing::{ChunkReader, ChunkStep, Framing, trailer_fields};
 use crate::request::head::HeadFault;
 use std::io::{IoSlice, Write};
 use std::time::Duration;
@@ -21,6 +21,16 @@ pub enum BodyLength {
     Chunked,
     /// Until the connection ends (answers only).
     UntilEnd,
+}
+
+impl From<Framing> for BodyLength {
+    fn from(framing: Framing) -> BodyLength {
+        match framing {
+            Framing::None => BodyLength::None,
+            Framing::Length(length) => BodyLength::Exactly(length),
+            Framing::Chunked => BodyLength::Chunked,
+        }
+    }
 }
 
 /// How a body is written.

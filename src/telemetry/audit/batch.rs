@@ -28,6 +28,7 @@ enum Item {
 }
 
 /// One item, readable again.
+#[expect(clippy::large_enum_variant, reason = "made to be taken apart at once, and never kept")]
 pub(super) enum Filled<'b> {
     /// A decision.
     Decision(AuditRecord<'b>),
