@@ -192,6 +192,8 @@ async fn once(
             let is_whole = progress.upload_whole.get();
             if reusable && is_whole {
                 exchange.choice.target().pool.give_back(connection, &worker.buffers);
+            } else if is_whole {
+                connection.socket.farewell();
             }
             match (is_whole, keep) {
                 (true, true) => After::Keep,

@@ -83,7 +83,7 @@ pub(super) async fn establish(worker: &Worker, plain: Plain, listener: usize) ->
             worker.metrics.handshake(accepted.resumed);
             let names = accepted.names.map(Vec::into_boxed_slice);
             let secured = Secured { protocol: accepted.protocol, names };
-            Established::Ready(Stream::Tls(Box::new(accepted.stream)), Some(secured))
+            Established::Ready(Stream::Tls(accepted.stream), Some(secured))
         }
         Err(Failed { fault, error, plain }) => {
             tracing::debug!(reason = fault.code(), %error, "no TLS with a client");

@@ -19,7 +19,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 #[derive(Debug)]
 pub struct Accepted {
     /// The connection.
-    pub stream: TlsStream,
+    pub stream: Box<TlsStream>,
     /// Which protocol both agreed on.
     pub protocol: Protocol,
     /// The names of the verified certificate, none where none came; `None` where none was asked for.
@@ -148,7 +148,7 @@ pub async fn accept(material: &ServerMaterial, plain: Plain) -> Result<Accepted,
         Some(_) | None => Protocol::Http1,
     };
     let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-    Ok(Accepted { protocol, names: material.asks.then_some(names), resumed, stream: stream.into() })
+    Ok(Accepted { protocol, names: material.asks.then_some(names), resumed, stream: Box::new(stream.into()) })
 }
 
 /// The handshake with an upstream; what was agreed on is HTTP/2 only where `upstream_http2` asks for it.

@@ -169,10 +169,7 @@ impl Loader {
             return findings;
         }
         let own = match &tls.identity {
-            Some((cert, key)) => match self.own_pair(cert, key, &mut findings) {
-                Some(own) => Some(Some(own)),
-                None => None,
-            },
+            Some((cert, key)) => self.own_pair(cert, key, &mut findings).map(Some),
             None => Some(None),
         };
         let roots = match &tls.ca {

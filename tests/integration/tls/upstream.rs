@@ -82,6 +82,17 @@ fn nginx_is_reached_over_both_versions_and_connections_are_kept() {
 }
 
 #[test]
+fn a_new_connection_resumes_an_earlier_session() {
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        let told = "location /reused { return 200 \"$ssl_session_reused\"; }";
+        let server = format!("ssl_protocols {protocol}; keepalive_timeout 0; {told}");
+        let Some(secure) = Secure::good(&server) else { return };
+        let sidecar = secure.guarded("localhost", "ca = CA").start();
+        eventually("a resumed session", || (get(sidecar.address, "/reused").text() == "r").then_some(()));
+    }
+}
+
+#[test]
 fn bodies_pass_both_ways_over_tls_to_the_upstream() {
     let authority = Authority::new("upstreams'");
     let address = upstream(&authority.server(), |mut stream: Served| {
