@@ -1,8 +1,9 @@
 //! `check`: every problem of a configuration at once, or what it comes to.
 //!
-//! Runs the very code that `run` loads with, environment and secrets included, so that what passes here starts there. Only a key
-//! directory that is not there, and an audit file that this user may not write, are warnings here and errors there:
-//! configurations are also checked where they are written.
+//! Runs the very code that `run` loads with, environment and secrets included, so that what passes here starts there. What is
+//! missing because nothing is set up on the machine (a key directory, a secret whose directory is missing too, certificates, the right to
+//! make the audit file) is a warning here and an error there: configurations are also checked where they are written. Redis is not
+//! asked.
 
 use super::args::ConfigArgs;
 use super::output::{Answer, CliError, Output};

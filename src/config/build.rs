@@ -86,8 +86,8 @@ pub(super) fn build(
             workers => workers,
         },
         service,
-        inbound: inbound.into_iter().map(Checked::into_made).collect(),
-        outbound: outbound.into_iter().map(Checked::into_made).collect(),
+        inbound: inbound.into_iter().filter_map(Checked::into_made).collect(),
+        outbound: outbound.into_iter().filter_map(Checked::into_made).collect(),
         keys,
         signature: Signature {
             window_seconds: file.window.map_or(Signature::default().window_seconds, |window| window.value.as_secs()),

@@ -32,7 +32,7 @@ pub enum Purpose {
     /// To run with.
     Run,
     /// To say whether it could be run with: the same errors. Only what is missing as a whole on a machine where nothing is set up yet
-    /// (the key directory, the right to make the audit file) is a warning.
+    /// (the key directory, a secret whose directory is missing too, certificates, the right to make the audit file) is a warning.
     Check,
     /// To look at what it says: no secret is read, and nothing of the machine is asked.
     Inspect,

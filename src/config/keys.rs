@@ -42,7 +42,11 @@ impl FileConfig {
         let asked = match &keys.sources {
             Some(sources) => sources.value.iter().any(|source| source.value == KeySourceKind::Redis),
             // There is nothing that these keys could be but in Redis.
-            None => !flags_alone && keys.dir.is_none() && !Path::new(defaults::KEYS_DIR).exists(),
+            // (One that this user may not look for may be there.)
+            None => {
+                let is_absent = || matches!(Path::new(defaults::KEYS_DIR).try_exists(), Ok(false));
+                !flags_alone && keys.dir.is_none() && is_absent()
+            }
         };
         let own = self.service_key.as_ref().is_some_and(|key| key.value == OwnKey::Redis);
         !keys.says_redis && keys.environment.host.is_some() && (asked || own)
@@ -89,7 +93,7 @@ pub(super) fn keys(file: &FileConfig, state_dir: &Path, flags_alone: bool, probl
 
 fn redis(url: &Setting<RedisUrl>, written: &FileKeys, problems: &Problems) -> Redis {
     let RedisUrl { servers, database, user, is_tls } = url.value.clone();
-    let mut tls = is_tls.then(|| super::ClientTls { ca: None, name: None, identity: None });
+    let mut tls = is_tls.then_some(super::ClientTls { ca: None, name: None, identity: None });
     if let Some(said) = &written.redis_tls {
         if is_tls {
             tls = Some(said.value.checked());

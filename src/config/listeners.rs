@@ -21,13 +21,14 @@ use std::sync::Arc;
 
 /// A listener, checked by itself.
 pub(super) struct Checked<T> {
-    made: Arc<T>,
+    /// Nothing, where it is not whole: that was reported.
+    made: Option<Arc<T>>,
     ways: Ways,
 }
 
-/// What of a listener concerns the others: where it listens, and where its requests may go.
+/// What of a listener concerns the others, as far as it is known: where it listens, and where its requests may go.
 pub(super) struct Ways {
-    listen: Setting<Listen>,
+    listen: Option<Setting<Listen>>,
     towards: Vec<Setting<Upstream>>,
 }
 
@@ -36,7 +37,7 @@ impl<T> Checked<T> {
         &self.ways
     }
 
-    pub(super) fn into_made(self) -> Arc<T> {
+    pub(super) fn into_made(self) -> Option<Arc<T>> {
         self.made
     }
 }

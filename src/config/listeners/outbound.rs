@@ -21,7 +21,7 @@ pub(in crate::config) struct Surroundings<'s> {
     pub(in crate::config) backend: &'s (Option<Setting<String>>, Option<Setting<String>>),
 }
 
-/// `[[outbound]]`: those that are whole.
+/// `[[outbound]]`
 pub(in crate::config) fn outbound(
     written: Vec<FileOutbound>,
     around: &Surroundings<'_>,
@@ -33,10 +33,10 @@ pub(in crate::config) fn outbound(
             .fix("say who this VM is: [service] with `id = \"…\"`; its key comes from [keys], or `key_file = \"…\"` beside it");
         problems.add(problem.absence());
     }
-    written.into_iter().filter_map(|outbound| one(outbound, around, problems)).collect()
+    written.into_iter().map(|outbound| one(outbound, around, problems)).collect()
 }
 
-fn one(written: FileOutbound, around: &Surroundings<'_>, problems: &Problems) -> Option<Checked<Outbound>> {
+fn one(written: FileOutbound, around: &Surroundings<'_>, problems: &Problems) -> Checked<Outbound> {
     if !written.says_listen {
         let problem = Diagnostic::error(&written.place, "`outbound.listen` is missing");
         problems.add(problem.expected("`listen = \"127.0.0.1:9001\"`").absence());
@@ -48,12 +48,11 @@ fn one(written: FileOutbound, around: &Surroundings<'_>, problems: &Problems) ->
     let allow_uids = written.allow_uids.as_ref().map(|uids| uids.value.iter().map(|uid| uid.value).collect());
     let listen = written.listen.clone();
     let health = written.health.clone().map(|health| health.value);
-    let (destination, towards) = destination(written, around, problems)?;
-    let listen = listen?;
-    Some(Checked {
-        made: Arc::new(Outbound { listen: listen.value.clone(), destination, health, allow_uids, first_byte }),
-        ways: Ways { listen, towards },
-    })
+    let (destination, towards) = destination(written, around, problems);
+    let whole = listen.clone().zip(destination).map(|(listen, destination)| {
+        Arc::new(Outbound { listen: listen.value, destination, health, allow_uids, first_byte })
+    });
+    Checked { made: whole, ways: Ways { listen, towards } }
 }
 
 /// Who can get here?
@@ -88,46 +87,61 @@ fn shown(listen: &Listen) -> String {
     }
 }
 
-/// Where requests go, and every place they may go to.
+/// Where requests go, if that is said rightly; and every place they may go to.
 fn destination(
     written: FileOutbound,
     around: &Surroundings<'_>,
     problems: &Problems,
-) -> Option<(Destination, Vec<Setting<Upstream>>)> {
-    let FileOutbound { upstreams, forward_proxy, allow, says_allow, connect, health, place, .. } = written;
-    let Some(proxy) = forward_proxy.as_ref().filter(|proxy| proxy.value) else {
-        for (key, list) in [("allow", &allow), ("connect", &connect)] {
-            if let Some(list) = list {
-                let message = format!("`outbound.{key}` says nothing without `forward_proxy = true`");
-                let mut problem =
-                    Diagnostic::error(&list.place, message).expected("`forward_proxy = true` beside it");
-                if let Some(said) = &upstreams.list {
-                    problem = problem.related(&said.place, "all requests go there");
-                }
-                problems.add(problem.fix(format!("write `forward_proxy = true`, or leave `{key}` out")));
-            }
+) -> (Option<Destination>, Vec<Setting<Upstream>>) {
+    match written.forward_proxy.clone().filter(|proxy| proxy.value) {
+        Some(proxy) => forward_proxy(written, &proxy, problems),
+        None => {
+            let towards = direct(&written, around, problems).unwrap_or_default();
+            (upstreams::together(&towards).map(Destination::Upstreams), towards)
         }
-        let is_said = upstreams.is_said;
-        let towards = if is_said {
-            upstreams::checked("outbound", upstreams, problems)?
-        } else {
-            match backend(around, problems) {
-                Some(Ok(backend)) => upstreams::equipped("outbound", vec![backend], &upstreams, problems),
-                Some(Err(())) => return None,
-                None => {
-                    // Whoever lists hosts means a forward proxy, and was told how to say so.
-                    if !says_allow && connect.is_none() {
-                        let problem = Diagnostic::error(&place, "this [[outbound]] does not say where requests go")
-                            .expected("`upstream = \"http://host:port\"`, or `forward_proxy = true` with `allow = [\"host:port\"]`")
-                            .fix("or name the backend in the environment: BACKEND_HOST and BACKEND_PORT");
-                        problems.add(problem.absence());
-                    }
-                    return None;
-                }
+    }
+}
+
+/// All requests go to the same upstreams.
+fn direct(written: &FileOutbound, around: &Surroundings<'_>, problems: &Problems) -> Option<Vec<Setting<Upstream>>> {
+    let FileOutbound { upstreams, allow, says_allow, connect, place, .. } = written;
+    for (key, list) in [("allow", allow), ("connect", connect)] {
+        let Some(list) = list else { continue };
+        let message = format!("`outbound.{key}` says nothing without `forward_proxy = true`");
+        let mut problem = Diagnostic::error(&list.place, message).expected("`forward_proxy = true` beside it");
+        if let Some(said) = &upstreams.list {
+            problem = problem.related(&said.place, "all requests go there");
+        }
+        problems.add(problem.fix(format!("write `forward_proxy = true`, or leave `{key}` out")));
+    }
+    if upstreams.is_said {
+        return upstreams::checked("outbound", upstreams, problems);
+    }
+    match backend(around, problems) {
+        Some(Ok(backend)) => Some(upstreams::equipped("outbound", vec![backend], upstreams, problems)),
+        Some(Err(())) => None,
+        None => {
+            // Whoever lists hosts means a forward proxy, and was told how to say so.
+            if !says_allow && connect.is_none() {
+                let problem = Diagnostic::error(place, "this [[outbound]] does not say where requests go")
+                    .expected(
+                        "`upstream = \"http://host:port\"`, or `forward_proxy = true` with `allow = [\"host:port\"]`",
+                    )
+                    .fix("or name the backend in the environment: BACKEND_HOST and BACKEND_PORT");
+                problems.add(problem.absence());
             }
-        };
-        return Some((Destination::Upstreams(upstreams::together(&towards)?), towards));
-    };
+            None
+        }
+    }
+}
+
+/// Each request says where it goes, and goes there if that is listed.
+fn forward_proxy(
+    written: FileOutbound,
+    proxy: &Setting<bool>,
+    problems: &Problems,
+) -> (Option<Destination>, Vec<Setting<Upstream>>) {
+    let FileOutbound { upstreams, allow, says_allow, connect, health, .. } = written;
     if let Some(list) = &upstreams.list {
         let problem = Diagnostic::error(&list.place, "`outbound.upstream` contradicts `forward_proxy = true`")
             .expected("one of the two")
@@ -147,15 +161,12 @@ fn destination(
             .absence();
         problems.add(problem);
     }
-    let is_said = upstreams.is_said;
-    let allow = upstreams::equipped("outbound", allow?.value, &upstreams, problems);
+    let allow = allow.map(|allow| upstreams::equipped("outbound", allow.value, &upstreams, problems));
     let connect = connect.map_or_else(Vec::new, |connect| connect.value);
-    if is_said {
-        return None;
-    }
     let plain = |list: &[Setting<Upstream>]| list.iter().map(|upstream| upstream.value.clone()).collect();
-    let destination = Destination::ForwardProxy { allow: plain(&allow), connect: plain(&connect) };
-    Some((destination, allow.into_iter().chain(connect).collect()))
+    let whole = allow.as_ref().filter(|_| !upstreams.is_said);
+    let destination = whole.map(|allow| Destination::ForwardProxy { allow: plain(allow), connect: plain(&connect) });
+    (destination, allow.into_iter().flatten().chain(connect).collect())
 }
 
 /// The upstream that the environment names; an error inside was reported.

@@ -12,38 +12,38 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// Notes every clash and every loop.
 pub(in crate::config) fn check(listeners: &[&Ways], admin: Option<&Setting<SocketAddr>>, problems: &Problems) {
-    for (index, one) in listeners.iter().enumerate() {
-        if let Some(other) = listeners[..index].iter().find(|other| collide(&one.listen.value, &other.listen.value)) {
-            let message = format!("{} is listened on twice", shown(&one.listen.value));
-            let problem = Diagnostic::error(&one.listen.place, message).related(&other.listen.place, "here as well");
+    let known: Vec<&Setting<Listen>> = listeners.iter().filter_map(|ways| ways.listen.as_ref()).collect();
+    for (index, one) in known.iter().enumerate() {
+        if let Some(other) = known[..index].iter().find(|other| collide(&one.value, &other.value)) {
+            let message = format!("{} is listened on twice", shown(&one.value));
+            let problem = Diagnostic::error(&one.place, message).related(&other.place, "here as well");
             problems.add(problem.expected("an address of its own for each listener"));
         }
-        if let Some(admin) = admin.filter(|admin| collide(&one.listen.value, &Listen::Tcp(admin.value))) {
-            let message = format!("{} is also the address of the admin listener", shown(&one.listen.value));
+        if let Some(admin) = admin.filter(|admin| collide(&one.value, &Listen::Tcp(admin.value))) {
+            let message = format!("{} is also the address of the admin listener", shown(&one.value));
             let mut problem =
-                Diagnostic::error(&one.listen.place, message).expected("an address of its own for each listener");
+                Diagnostic::error(&one.place, message).expected("an address of its own for each listener");
             if admin.place != Place::Nowhere {
                 problem = problem.related(&admin.place, "`admin.listen`");
             }
             problems.add(problem);
         }
-        for upstream in &one.towards {
-            let own = listeners.iter().map(|other| (&other.listen.value, &other.listen.place, "this listener"));
-            let admins = admin.map(|admin| (Listen::Tcp(admin.value), &admin.place));
-            let admins = admins.iter().map(|(listen, place)| (listen, *place, "the admin listener"));
-            let Some((_, place, what)) = own.chain(admins).find(|(listen, ..)| is_loop(&upstream.value, listen))
-            else {
-                continue;
-            };
-            let message = format!("the upstream {} is one of this sidecar's own listeners", upstream.value);
-            let mut problem = Diagnostic::error(&upstream.place, message)
-                .expected("where the backend itself listens")
-                .fix("name the backend's own port here; move the backend to another one, if need be");
-            if *place != Place::Nowhere {
-                problem = problem.related(place, what);
-            }
-            problems.add(problem);
+    }
+    let admin = admin.map(|admin| (Listen::Tcp(admin.value), &admin.place));
+    for upstream in listeners.iter().flat_map(|ways| &ways.towards) {
+        let own = known.iter().map(|listen| (&listen.value, &listen.place, "this listener"));
+        let admins = admin.iter().map(|(listen, place)| (listen, *place, "the admin listener"));
+        let Some((_, place, what)) = own.chain(admins).find(|(listen, ..)| is_loop(&upstream.value, listen)) else {
+            continue;
+        };
+        let message = format!("the upstream {} is one of this sidecar's own listeners", upstream.value);
+        let mut problem = Diagnostic::error(&upstream.place, message)
+            .expected("where the backend itself listens")
+            .fix("name the backend's own port here; move the backend to another one, if need be");
+        if *place != Place::Nowhere {
+            problem = problem.related(place, what);
         }
+        problems.add(problem);
     }
 }
 

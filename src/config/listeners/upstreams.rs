@@ -7,9 +7,9 @@ use crate::config::{Upstream, Upstreams};
 use std::sync::Arc;
 
 /// The upstreams as written, each with its TLS and its protocol; `None` where none was said, or wrongly.
-pub(super) fn checked(table: &str, written: FileUpstreams, problems: &Problems) -> Option<Vec<Setting<Upstream>>> {
+pub(super) fn checked(table: &str, written: &FileUpstreams, problems: &Problems) -> Option<Vec<Setting<Upstream>>> {
     let list = written.list.as_ref()?.value.clone();
-    Some(equipped(table, list, &written, problems))
+    Some(equipped(table, list, written, problems))
 }
 
 /// The same for a list that stands under another key.

@@ -273,3 +273,53 @@ fn a_secret_that_is_missing_because_nothing_is_set_up_is_a_warning_for_check() {
     std::fs::create_dir(files.path("none")).unwrap();
     assert_eq!(files.load_for(Purpose::Check).unwrap_err().len(), 4, "somebody set it up and forgot them");
 }
+
+#[test]
+fn every_mistake_of_both_directions_is_told_at_once_in_the_order_of_the_file() {
+    let problems = bad(r#"[inbound]
+listen = "0.0.0.0:8001"
+upstream = ["http://127.0.0.1:9001", "http://127.0.0.1:18001", "http://127.0.0.1:18001"]
+tls = { cert = "c.pem", client = "required" }
+upstream_tls = { ca = "x" }
+[[outbound]]
+listen = "0.0.0.0:9001"
+upstream = "http://172.16.168.20:8001"
+allow = ["h:1"]
+allow_uids = [1000]
+[[outbound]]
+listen = "127.0.0.1:9000"
+forward_proxy = true
+[keys]
+redis = "redis://:s3cret pass@172.16.168.23:6379/0"
+redis_password = "hunter2"
+sources = ["redis", "file"]
+[[rule]]
+paths = ["/x"]
+access = "service"
+[service]
+key = "redis"
+key_file = "/x"
+"#);
+    assert_eq!(
+        lines(&problems),
+        [
+            "3:13 the upstream 127.0.0.1:9001 is one of this sidecar's own listeners",
+            "3:64 the upstream 127.0.0.1:18001 is listed twice",
+            "4:7 `inbound.tls.key` is missing",
+            "4:34 `inbound.tls.client` says nothing without `client_ca`: no certificate is asked for",
+            "5:16 `inbound.upstream_tls` says nothing: no upstream begins with `https://`",
+            "6:1 nobody is named whose signature requests get here",
+            "7:10 `outbound.listen` is 0.0.0.0:9001, which other machines can reach",
+            "9:9 `outbound.allow` says nothing without `forward_proxy = true`",
+            "10:14 `outbound.allow_uids` says nothing here: only of a unix socket the user at the other end is known",
+            "13:17 `outbound.allow` is missing: a forward proxy for no host",
+            "15:9 `keys.redis` is `\"redis://******* ****@172.16.168.23:6379/0\"`: there is a password in it, which does not belong into this file",
+            "16:1 unknown key `keys.redis_password`",
+            "17:21 an entry of `keys.sources` is `\"file\"`",
+            "22:7 `service.key` contradicts `service.key_file`",
+            "23:12 `service.key_file` says nothing without `service.id`",
+        ]
+    );
+    let shown = format!("{problems}{}", problems.to_json());
+    assert!(!shown.contains("s3cret") && !shown.contains("hunter2"), "{shown}");
+}
