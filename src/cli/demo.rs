@@ -1,7 +1,8 @@
 //! `demo`: every outcome of the contract on free localhost ports, without configuration, without root.
 //!
-//! Everything is real: a backend on a socket, the sidecar that `run` starts, with a configuration file, key files and an
-//! audit file in a temporary directory, and a client that writes bytes to a socket. What is shown as recorded is read
+//! Everything is real: a backend on a socket, the sidecar that guards it and one that signs for a service that calls it,
+//! both started as `run` does, with configuration, key and audit files in a temporary directory, and a client that writes
+//! bytes to a socket. What is shown as recorded is read
 //! back from the audit file, what the backend saw is what the backend noted; nothing is computed beside. The exit code
 //! is 0 only if every request came out as the contract says.
 //!
@@ -25,7 +26,8 @@ use judge::Row;
 use setup::Stage;
 
 const AFTER_HELP: &str = "\
-The requests are signed by the demo's client itself; a sidecar that signs what leaves comes in a later version.
+Most requests go to the guarding sidecar, signed (or not) by the demo's client itself; those that say so go through the
+signing sidecar, unsigned.
 
 Examples:
   Every outcome as a table, then clean up (a few seconds):

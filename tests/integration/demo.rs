@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Every outcome and reason of the contract that a request can meet while keys and audit file are there.
-const SHOWN: [&str; 16] = [
+const SHOWN: [&str; 20] = [
     "allow",
     "authenticated",
     "override",
@@ -23,6 +23,10 @@ const SHOWN: [&str; 16] = [
     "caller_not_allowed",
     "rate_limited",
     "malformed_request",
+    "cross_origin",
+    "host_not_allowed",
+    "connect_not_allowed",
+    "outbound",
     "service",
     "exempt",
 ];
@@ -55,8 +59,14 @@ fn every_outcome_comes_out_as_promised_and_nothing_is_left_behind() {
             assert_eq!(seen["forwarded_for"], record["client"], "{row:#}");
             assert_eq!(seen["target"], row["target"], "{row:#}");
         }
-        for fact in ["outcome", "reason", "class"] {
+        for fact in ["direction", "outcome", "reason", "class"] {
             shown.extend(record[fact].as_str());
+        }
+        if let Some(left) = row.get("left") {
+            assert_eq!((&left["direction"], &left["outcome"]), (&"outbound".into(), &"allow".into()), "{row:#}");
+            for fact in ["service", "status", "path", "request_id"] {
+                assert_eq!(left[fact], record[fact], "{row:#}");
+            }
         }
     }
     for word in SHOWN {
@@ -95,7 +105,7 @@ fn it_can_stay_and_its_lines_can_be_pasted() {
             answer.split_ascii_whitespace().nth(1).unwrap_or_default().to_owned()
         })
         .collect();
-    assert_eq!(statuses, ["200", "401", "200", "200"], "{lines:?}");
+    assert_eq!(statuses, ["200", "401", "200", "200", "200", "200"], "{lines:?}");
     let admin = text.lines().find_map(|line| line.trim().strip_prefix("admin")).unwrap();
     let admin = admin.trim().trim_start_matches("http://").split('/').next().unwrap().parse().unwrap();
     let metrics =

@@ -6,6 +6,7 @@ use super::setup::{Mode, Stage};
 use serde_json::Value;
 use std::io;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a record may take from its request to the file.
@@ -17,11 +18,26 @@ const FAILURES: usize = 10;
 /// Signed once here: a second signature of one path in one second would count as replayed.
 const HEARTBEAT: &str = "/api/npu/heartbeat";
 
+/// Where clouds keep their secrets: what an open proxy is asked for.
+const ELSEWHERE: &str = "http://169.254.169.254/latest/meta-data";
+
 pub(super) const RESULTS: &str = "/api/npu/results/42";
+
+/// Which way a request takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To the sidecar that guards.
+    Guard,
+    /// To the one that signs.
+    Signing,
+    /// To the one that signs, as its proxy: the target is a whole URL.
+    Proxy,
+}
 
 /// One request.
 struct Case<'c> {
     what: &'static str,
+    way: Way,
     method: &'static str,
     target: &'static str,
     /// Whole lines, each with its CRLF.
@@ -68,22 +84,24 @@ pub(super) async fn play(stage: &mut Stage) -> io::Result<Vec<Row>> {
     play.overrides().await?;
     play.classes().await?;
     play.tricks().await?;
+    play.leaving().await?;
     play.limits_and_modes().await?;
     Ok(play.rows)
 }
 
 const fn post<'c>(what: &'static str, headers: &'c str, expected: Expected) -> Case<'c> {
-    Case { what, method: "POST", target: RESULTS, headers, body: "", expected }
+    Case { what, way: Way::Guard, method: "POST", target: RESULTS, headers, body: "", expected }
 }
 
 const fn get(what: &'static str, target: &'static str, expected: Expected) -> Case<'static> {
-    Case { what, method: "GET", target, headers: "", body: "", expected }
+    Case { what, way: Way::Guard, method: "GET", target, headers: "", body: "", expected }
 }
 
 /// A framing that no two servers read alike, with a second request inside.
 const fn two_lengths(what: &'static str) -> Case<'static> {
     Case {
         what,
+        way: Way::Guard,
         method: "POST",
         target: "/api/chat",
         headers: "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
@@ -137,6 +155,28 @@ impl Player<'_> {
         self.case(&two_lengths("two lengths")).await
     }
 
+    /// Programs that sign nothing themselves. A path each: one signature twice in a second would be a replay.
+    async fn leaving(&mut self) -> io::Result<()> {
+        let leaving = |what, target| Case { way: Way::Signing, target, ..post(what, "", AS_NPU) };
+        self.case(&leaving("plain, by the signing port", "/api/npu/results/1")).await?;
+        self.case(&leaving("the same with %2F", "/api/npu/results/a%2Fb")).await?;
+        let pretended = "X-Service-ID: ai-stack\r\nX-Service-Signature: 0\r\nX_Authenticated_Service: root\r\n";
+        self.case(&Case { headers: pretended, ..leaving("pretended, by that port", "/api/npu/results/2") }).await?;
+        self.case(&Case { way: Way::Proxy, ..leaving("plain, by HTTP_PROXY", "/api/npu/results/3") }).await?;
+
+        let page = refused(403, "cross_origin");
+        let page = Case { expected: page, ..leaving("a web page, by that port", "/api/npu/results/4") };
+        self.case(&Case { headers: "Origin: http://page.example\r\n", ..page }).await?;
+        let elsewhere =
+            Case { expected: refused(403, "host_not_allowed"), ..get("HTTP_PROXY, elsewhere", ELSEWHERE, ALLOWED) };
+        self.case(&Case { way: Way::Proxy, ..elsewhere }).await?;
+        let tunnel = Case {
+            expected: refused(403, "connect_not_allowed"),
+            ..get("a tunnel to anywhere", "mail.example:25", ALLOWED)
+        };
+        self.case(&Case { way: Way::Proxy, method: "CONNECT", ..tunnel }).await
+    }
+
     async fn limits_and_modes(&mut self) -> io::Result<()> {
         self.failure_limit(&post("11th failure in 5 minutes", "", refused(429, "rate_limited"))).await?;
         let signed = self.stage.sign("npu-worker", HEARTBEAT, 0);
@@ -170,11 +210,27 @@ impl Player<'_> {
 
     async fn case_from_same_address(&mut self, case: &Case<'_>) -> io::Result<()> {
         let answer = self.call(case).await?;
-        let record = self.record(&answer.request_id).await?;
+        let left = match case.way {
+            Way::Guard => None,
+            Way::Signing | Way::Proxy => record(&self.stage.signing_audit_file(), &answer.request_id).await?,
+        };
+        let (record, left) = match (case.way, case.expected.arrives) {
+            // It did not leave, so there is nothing else on record.
+            (Way::Signing | Way::Proxy, Arrives::Nothing) => (left, None),
+            (Way::Guard | Way::Signing | Way::Proxy, _) => {
+                (record(&self.stage.audit_file(), &answer.request_id).await?, left)
+            }
+        };
         let arrived = self.stage.backend.seen(&answer.request_id);
         let Case { what, method, target, expected, .. } = *case;
-        let sent = Sent { case: what, method, target: target.to_owned(), from: self.from().to_string() };
-        self.rows.push(Row::judge(sent, expected, &answer, record, arrived));
+        // What the signing sidecar sends comes from its own address.
+        let from = if left.is_some() { Ipv4Addr::LOCALHOST } else { self.from() };
+        let sent = Sent { case: what, method, target: target.to_owned(), from: from.to_string() };
+        let row = Row::judge(sent, expected, &answer, record, arrived);
+        self.rows.push(match (case.way, expected.arrives) {
+            (Way::Signing | Way::Proxy, Arrives::As(service)) => row.left(left, service),
+            (Way::Guard | Way::Signing | Way::Proxy, _) => row,
+        });
         Ok(())
     }
 
@@ -196,26 +252,32 @@ impl Player<'_> {
         self.calls += 1;
         let Case { method, target, headers, body, .. } = *case;
         let length = if method == "POST" && body.is_empty() { "Content-Length: 0\r\n" } else { "" };
-        let request = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {}\r\nX-Request-ID: demo-{:02}\r\n{headers}{length}Connection: close\r\n\r\n{body}",
-            self.stage.inbound, self.calls
-        );
-        client::call(self.stage.inbound, self.from(), request.as_bytes()).await
-    }
-
-    /// The record of a request, as soon as it stands in the audit file.
-    async fn record(&self, request_id: &str) -> io::Result<Option<Value>> {
-        let find = async {
-            loop {
-                let text = std::fs::read_to_string(self.stage.audit_file())?;
-                let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-                let mut records = records;
-                if let Some(record) = records.find(|record| record["request_id"] == request_id) {
-                    return Ok(record);
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+        let Stage { inbound, signing, proxy, .. } = *self.stage;
+        let (to, host, target) = match case.way {
+            Way::Guard => (inbound, inbound, target.to_owned()),
+            Way::Signing => (signing, signing, target.to_owned()),
+            Way::Proxy if target.starts_with('/') => (proxy, inbound, format!("http://{inbound}{target}")),
+            Way::Proxy => (proxy, inbound, target.to_owned()),
         };
-        tokio::time::timeout(RECORDED_WITHIN, find).await.map_or(Ok(None), |found: io::Result<Value>| found.map(Some))
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-Request-ID: demo-{:02}\r\n{headers}{length}Connection: close\r\n\r\n{body}",
+            self.calls
+        );
+        client::call(to, self.from(), request.as_bytes()).await
     }
+}
+
+/// The record of a request, as soon as it stands in this audit file.
+async fn record(file: &Path, request_id: &str) -> io::Result<Option<Value>> {
+    let find = async {
+        loop {
+            let text = std::fs::read_to_string(file)?;
+            let mut records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            if let Some(record) = records.find(|record| record["request_id"] == request_id) {
+                return Ok(record);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(RECORDED_WITHIN, find).await.map_or(Ok(None), |found: io::Result<Value>| found.map(Some))
 }

@@ -46,9 +46,12 @@ pub(super) struct Row {
     pub(super) status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) told: Option<String>,
-    /// The audit record, as it stands in the file.
+    /// The audit record, as it stands in the file: the guarding sidecar's, or the signing one's of what did not leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) record: Option<Value>,
+    /// The signing sidecar's record of what left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) left: Option<Value>,
     /// What the backend noted.
     pub(super) arrived: Vec<Seen>,
     pub(super) as_promised: bool,
@@ -113,10 +116,29 @@ impl Row {
             status: answer.status,
             told: answer.told.clone(),
             record,
+            left: None,
             arrived,
             as_promised: differs.is_empty(),
             differs,
         }
+    }
+
+    /// Adds what the signing sidecar recorded of a request that left: signed as this service, and answered alike.
+    pub(super) fn left(mut self, record: Option<Value>, service: &str) -> Row {
+        let fact = |name: &str| record.as_ref().and_then(|record| record.get(name)).and_then(Value::as_str);
+        for (name, wanted) in [("direction", "outbound"), ("outcome", "allow"), ("service", service)] {
+            if fact(name) != Some(wanted) {
+                self.differs
+                    .push(format!("{name} of what left: {} instead of {wanted}", fact(name).unwrap_or("none")));
+            }
+        }
+        let status = record.as_ref().and_then(|record| record.get("status"));
+        if status != Some(&self.status.into()) {
+            self.differs.push("another status of what left".to_owned());
+        }
+        self.as_promised = self.differs.is_empty();
+        self.left = record;
+        self
     }
 
     /// A fact of the record.

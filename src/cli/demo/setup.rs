@@ -1,4 +1,5 @@
-//! The stage: a temporary directory with configuration, keys and audit file, a backend, and the sidecar that guards it.
+//! The stage: a temporary directory with configurations, keys and audit files, a backend, the sidecar that guards it, and one
+//! that signs for a service that calls it.
 
 use super::backend::Backend;
 use super::failed;
@@ -86,6 +87,40 @@ callers = ["ai-stack"]
 enforce = 0
 "#;
 
+/// The configuration of the sidecar beside the service that calls.
+const SIGNING_CONFIG: &str = r#"# The demo's sidecar that signs what a service sends.
+state_dir = "DIR/signing-state"
+workers = 1
+
+[service]
+id = "npu-worker"
+key_file = "DIR/keys/npu-worker.env"
+
+[[outbound]]
+listen = "SIGNING"
+upstream = "http://INBOUND"
+
+[[outbound]]
+listen = "PROXY"
+forward_proxy = true
+allow = ["INBOUND"]
+
+[keys]
+dir = "DIR/keys"
+
+[audit]
+file = "DIR/outbound.jsonl"
+
+[admin]
+listen = "off"
+
+[log]
+level = "error"
+
+[timeouts]
+drain = "2s"
+"#;
+
 /// Log or enforce.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Mode {
@@ -97,11 +132,16 @@ pub(super) enum Mode {
 pub(super) struct Stage {
     pub(super) backend: Backend,
     pub(super) inbound: SocketAddr,
+    /// Signs for the guarded backend.
+    pub(super) signing: SocketAddr,
+    /// The same as a forward proxy.
+    pub(super) proxy: SocketAddr,
     admin: SocketAddr,
     keys: BTreeMap<&'static str, (ServiceId, ServiceKey)>,
     /// The override token, for one case; it goes into no argument list.
     pub(super) override_token: String,
     pub(super) app: App,
+    signer: App,
     /// Last, so that it is removed when nothing uses it any more.
     directory: Directory,
 }
@@ -110,6 +150,8 @@ pub(super) struct Stage {
 #[derive(Debug, Serialize)]
 pub(super) struct Addresses {
     pub(super) guarded: SocketAddr,
+    pub(super) signing: SocketAddr,
+    pub(super) forward_proxy: SocketAddr,
     pub(super) backend: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) directory: PathBuf,
@@ -121,7 +163,7 @@ impl Stage {
         let write = |error: io::Error| failed("write into the temporary directory", &error);
         let directory = Directory::make().map_err(|error| failed("make a temporary directory", &error))?;
         let backend = Backend::start().await.map_err(|error| failed("start a backend", &error))?;
-        let [inbound, admin] = free_addresses().map_err(|error| failed("find free ports", &error))?;
+        let [inbound, admin, signing, proxy] = free_addresses().map_err(|error| failed("find free ports", &error))?;
 
         let mut keys = BTreeMap::new();
         make_directory(&directory.path.join("keys")).map_err(write)?;
@@ -141,7 +183,15 @@ impl Stage {
 
         write_config(&directory.path, Mode::Enforce, inbound, admin, backend.address).map_err(write)?;
         let app = start(&directory.path.join("countersign.toml")).await?;
-        Ok(Stage { backend, inbound, admin, keys, override_token, app, directory })
+        let text = SIGNING_CONFIG
+            .replace("DIR", &directory.path.display().to_string())
+            .replace("SIGNING", &signing.to_string())
+            .replace("PROXY", &proxy.to_string())
+            .replace("INBOUND", &inbound.to_string());
+        let file = directory.path.join("signing.toml");
+        write_private(&file, &text).map_err(write)?;
+        let signer = start(&file).await?;
+        Ok(Stage { backend, inbound, signing, proxy, admin, keys, override_token, app, signer, directory })
     }
 
     /// Rewrites the configuration file for this mode and lets it take effect.
@@ -151,9 +201,14 @@ impl Stage {
         Ok(())
     }
 
-    /// The audit file.
+    /// The audit file of the sidecar that guards.
     pub(super) fn audit_file(&self) -> PathBuf {
         self.directory.path.join("audit.jsonl")
+    }
+
+    /// The audit file of the sidecar that signs.
+    pub(super) fn signing_audit_file(&self) -> PathBuf {
+        self.directory.path.join("outbound.jsonl")
     }
 
     /// The signature headers of a POST by one of the identities, `age` seconds old; each line with its CRLF.
@@ -170,6 +225,8 @@ impl Stage {
     pub(super) fn addresses(&self) -> Addresses {
         Addresses {
             guarded: self.inbound,
+            signing: self.signing,
+            forward_proxy: self.proxy,
             backend: self.backend.address,
             admin: self.admin,
             directory: self.directory.path.clone(),
@@ -178,8 +235,9 @@ impl Stage {
 
     /// Ends at once, or when a signal says so; then nothing of it is left.
     pub(super) async fn end(self, signals: Option<Signals>) -> Result<(), CliError> {
-        let Stage { app, directory, .. } = self;
+        let Stage { app, signer, directory, .. } = self;
         let ended = super::end(app, signals).await;
+        signer.stop("demo", DRAIN).await;
         drop(directory);
         ended
     }
@@ -226,10 +284,10 @@ fn random_text() -> io::Result<String> {
 }
 
 /// Addresses that are free now. All are held until all are found, so that none is given twice.
-fn free_addresses() -> io::Result<[SocketAddr; 2]> {
+fn free_addresses() -> io::Result<[SocketAddr; 4]> {
     let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let held = [free()?, free()?];
-    Ok([held[0].local_addr()?, held[1].local_addr()?])
+    let held = [free()?, free()?, free()?, free()?];
+    Ok([held[0].local_addr()?, held[1].local_addr()?, held[2].local_addr()?, held[3].local_addr()?])
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {

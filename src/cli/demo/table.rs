@@ -58,7 +58,7 @@ fn cells(row: &Row) -> [String; 5] {
 
 /// What can be tried while it stays. `signature`: the header lines of a signature made now.
 pub(super) fn invitation(addresses: &Addresses, signature: &str) -> String {
-    let Addresses { guarded, backend, admin, directory } = addresses;
+    let Addresses { guarded, signing, forward_proxy, backend, admin, directory } = addresses;
     let directory = directory.display();
     let signature: String = signature.lines().fold(String::new(), |mut text, line| {
         let _ = write!(text, " -H '{line}'");
@@ -69,9 +69,11 @@ pub(super) fn invitation(addresses: &Addresses, signature: &str) -> String {
 It stays until Ctrl-C, in mode enforce.
 
   guarded    http://{guarded}
+  signing    http://{signing} (signs as npu-worker, and sends to the guarded address)
+             http://{forward_proxy} (the same as HTTP_PROXY)
   backend    http://{backend} (not guarded: compare)
   admin      http://{admin}/metrics /healthz /readyz
-  records    {directory}/audit.jsonl
+  records    {directory}/audit.jsonl, and what left in outbound.jsonl
   edit       {directory}/countersign.toml (mode = \"log\" takes effect at once)
 
 A browser's path; a guarded path; the same with the override token; the same signed (for the next 5 minutes):
@@ -80,6 +82,11 @@ A browser's path; a guarded path; the same with the override token; the same sig
   curl -i -X POST http://{guarded}{RESULTS}
   curl -i -X POST -H @{directory}/override-header http://{guarded}{RESULTS}
   curl -i -X POST{signature} http://{guarded}{RESULTS}
+
+A program that knows nothing of signatures, through the signing sidecar: with another base URL; with a proxy:
+
+  curl -i -X POST http://{signing}{RESULTS}
+  curl -i -X POST -x http://{forward_proxy} http://{guarded}{RESULTS}
 
 Ask before you send, and watch what is recorded:
 
