@@ -4,12 +4,14 @@
 //! |---|---|
 //! | here it is | counts; the next word about it replaces this one |
 //! | not there, before its known expiry | was deleted: dropped at once, loudly |
+//! | not there, and the mark of the database neither, or it is another | was lost with all the data (Redis was emptied, or restarted without any): serves on for `stale`, loudly; word of a revocation ends that |
 //! | not there, at or after its known expiry | lapsed: serves on for `grace`, loudly; word of a revocation ends that |
 //! | there, but no key (another type, 10 MB, no text) | serves on for `stale`, loudly; the other keys are as ever |
 //! | nothing: it cannot be reached | all serve on for `stale`, loudly; unknown ids are told that keys cannot be had |
 //!
-//! When Redis is emptied, every key is gone before its expiry: that is a deletion of each. It refuses every caller, which
-//! is loud; the other way round, whoever can empty a database could keep revoked keys alive.
+//! A Redis that restarts without its data would otherwise refuse every caller of a fleet. A key that was revoked before that is
+//! not cached any more, so losing the data brings none back; one that is to be revoked meanwhile is revoked by word
+//! ([`Companion::revoked`](super::redis::Companion)), which needs no data.
 //!
 //! Expiry is counted by Redis's clock, which is the one that lets a key lapse: a sidecar whose own clock jumped ahead (a host
 //! that slept) takes no deleted key for a lapsed one. What cannot be told apart: a key deleted while Redis was out of
@@ -43,6 +45,8 @@ pub struct KeyCache {
     reachable: bool,
     /// What stands in a key's place and is none, and since when, by our clock.
     unreadable: BTreeMap<ServiceId, (EntryFault, Millis)>,
+    /// The mark of the database whose keys these are.
+    pub(super) database: Option<String>,
 }
 
 /// Milliseconds since the Unix epoch.
@@ -55,8 +59,17 @@ pub(super) struct Entry {
     pub(super) other: Option<Other>,
     /// When Redis will let it lapse, by Redis's clock.
     pub(super) expires: Option<Millis>,
-    /// It did.
-    pub(super) lapsed: bool,
+    /// Why it serves although Redis does not have it.
+    pub(super) gone: Option<Gone>,
+}
+
+/// Why a key serves on that Redis does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// It came to its expiry.
+    Lapsed,
+    /// The data was lost, at that time by our clock.
+    Lost(Millis),
 }
 
 /// The other key of a rotation.
@@ -71,7 +84,7 @@ pub(super) struct Other {
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let other = self.other.as_ref().map(|other| (&other.key, other.until));
-        write!(f, "{:?} other {other:?} expires {:?} lapsed {}", self.key, self.expires, self.lapsed)
+        write!(f, "{:?} other {other:?} expires {:?} gone {:?}", self.key, self.expires, self.gone)
     }
 }
 
@@ -82,6 +95,10 @@ pub enum KeyEvent {
     Revoked(ServiceId),
     /// Redis let a key lapse; until when it still serves, by Redis's clock (`None`: no longer).
     Lapsed(ServiceId, Option<Millis>),
+    /// A key is gone along with the data of Redis. It serves on for `stale`.
+    Lost(ServiceId),
+    /// It did so for long enough. It no longer counts.
+    LostTooLong(ServiceId),
     /// The grace of a lapsed key is over. It no longer counts.
     GraceEnded(ServiceId),
     /// What stands in the place of a key is none. Does one from before still serve?
@@ -97,8 +114,13 @@ const EXPIRY_SLACK: Millis = 2_000;
 
 impl KeyCache {
     /// What was known at `good_at`, of a Redis whose clock was `offset` ahead of ours, and nothing since.
-    pub(super) fn restored(good_at: Millis, offset: i64, entries: BTreeMap<ServiceId, Entry>) -> KeyCache {
-        KeyCache { entries, good_at: Some(good_at), offset, ..KeyCache::default() }
+    pub(super) fn restored(
+        good_at: Millis,
+        offset: i64,
+        database: Option<String>,
+        entries: BTreeMap<ServiceId, Entry>,
+    ) -> KeyCache {
+        KeyCache { entries, good_at: Some(good_at), offset, database, ..KeyCache::default() }
     }
 
     /// Takes in all that Redis said; `now` by our clock.
@@ -108,6 +130,8 @@ impl KeyCache {
         self.offset = i64::try_from(redis_now).unwrap_or_default() - i64::try_from(now).unwrap_or_default();
         self.reachable = true;
         self.good_at = Some(now);
+        let is_another = self.database.is_some() && self.database != listing.database;
+        self.database = listing.database;
         let (mut fresh, mut bad) = (BTreeMap::new(), BTreeMap::new());
         for (id, found) in listing.keys {
             match found.and_then(|stored| Entry::of(stored, redis_now)) {
@@ -133,15 +157,26 @@ impl KeyCache {
                 continue;
             }
             let is_over = entry.expires.is_some_and(|expires| redis_now + EXPIRY_SLACK >= expires);
-            if listing.revoked.contains(&id) || !(entry.lapsed || is_over) {
+            if listing.revoked.contains(&id) {
                 events.push(KeyEvent::Revoked(id));
                 continue;
             }
-            if !entry.lapsed {
-                entry.lapsed = true;
-                let until = entry.grace_end(patience).filter(|end| *end > redis_now);
-                events.push(KeyEvent::Lapsed(id.clone(), until));
-                if until.is_none() {
+            match entry.gone {
+                Some(Gone::Lapsed | Gone::Lost(_)) => {}
+                None if is_another => {
+                    entry.gone = Some(Gone::Lost(now));
+                    events.push(KeyEvent::Lost(id.clone()));
+                }
+                None if is_over => {
+                    entry.gone = Some(Gone::Lapsed);
+                    let until = entry.grace_end(patience).filter(|end| *end > redis_now);
+                    events.push(KeyEvent::Lapsed(id.clone(), until));
+                    if until.is_none() {
+                        continue;
+                    }
+                }
+                None => {
+                    events.push(KeyEvent::Revoked(id));
                     continue;
                 }
             }
@@ -173,11 +208,19 @@ impl KeyCache {
                 events.push(KeyEvent::UnreadableTooLong(id.clone()));
                 return false;
             }
-            let over = entry.lapsed && entry.grace_end(patience).is_none_or(|end| end <= redis_now);
-            if over {
-                events.push(KeyEvent::GraceEnded(id.clone()));
-            }
-            !over
+            let over = match entry.gone {
+                None => None,
+                Some(Gone::Lapsed) => entry
+                    .grace_end(patience)
+                    .is_none_or(|end| end <= redis_now)
+                    .then(|| KeyEvent::GraceEnded(id.clone())),
+                Some(Gone::Lost(since)) => {
+                    (now.saturating_sub(since) > millis(patience.stale)).then(|| KeyEvent::LostTooLong(id.clone()))
+                }
+            };
+            let stays = over.is_none();
+            events.extend(over);
+            stays
         });
         events
     }
@@ -231,7 +274,22 @@ impl KeyCache {
 
     /// How many keys serve although Redis let them lapse.
     pub fn lapsed(&self) -> usize {
-        self.entries.values().filter(|entry| entry.lapsed).count()
+        self.entries.values().filter(|entry| entry.gone == Some(Gone::Lapsed)).count()
+    }
+
+    /// How many keys serve although the data of Redis was lost.
+    pub fn lost(&self) -> usize {
+        self.entries.values().filter(|entry| matches!(entry.gone, Some(Gone::Lost(_)))).count()
+    }
+
+    /// Has the database a mark, as far as we know?
+    pub fn knows_database(&self) -> bool {
+        self.database.is_some()
+    }
+
+    /// The database was marked just now.
+    pub fn marked(&mut self, mark: String) {
+        self.database = Some(mark);
     }
 
     /// In the place of how many keys stands something else.
@@ -259,7 +317,7 @@ impl Entry {
             (None, None) => None,
         };
         let expires = stored.ttl.map(|ttl| redis_now.saturating_add(millis(ttl)));
-        Ok(Entry { key: key(&stored.text)?, text: stored.text, other, expires, lapsed: false })
+        Ok(Entry { key: key(&stored.text)?, text: stored.text, other, expires, gone: None })
     }
 
     fn keys(&self) -> ServiceKeys {

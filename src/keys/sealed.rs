@@ -9,7 +9,7 @@
 //! Attacks answered: a backup of the state directory that gives the fleet's keys away; a copy altered to let a caller in; an
 //! old copy put back, which is as old as it says.
 
-use super::cache::{Entry, KeyCache, Millis, Other};
+use super::cache::{Entry, Gone, KeyCache, Millis, Other};
 use super::secret_file::{SecretFileFault, SecretReader};
 use crate::clock;
 use crate::signature::key::{ServiceId, ServiceKey};
@@ -136,12 +136,20 @@ impl SealedCopy {
 /// One line for the times, one for each key; no field can hold a space.
 fn print(cache: &KeyCache) -> Zeroizing<String> {
     // The whole room at once: a growing buffer would leave copies of the secrets behind.
-    let room = |entry: &Entry| entry.text.len() + entry.other.as_ref().map_or(0, |other| other.text.len()) + 160;
+    let room = |entry: &Entry| entry.text.len() + entry.other.as_ref().map_or(0, |other| other.text.len()) + 200;
     let mut text = Zeroizing::new(String::with_capacity(100 + cache.entries.values().map(room).sum::<usize>()));
     // writing to a string does not fail
-    let _ = writeln!(text, "{} {}", cache.good_at.unwrap_or_default(), cache.offset);
+    // A mark is a word; one that others made something else of is as good as none.
+    let mark =
+        cache.database.as_deref().filter(|mark| !mark.is_empty() && mark.bytes().all(|b| b.is_ascii_graphic()));
+    let _ = writeln!(text, "{} {} {}", cache.good_at.unwrap_or_default(), cache.offset, mark.unwrap_or("-"));
     for (id, entry) in &cache.entries {
-        let _ = write!(text, "{id} {} {} {}", *entry.text, number(entry.expires), u8::from(entry.lapsed));
+        let gone = match entry.gone {
+            None => "-".to_owned(),
+            Some(Gone::Lapsed) => LAPSED.to_owned(),
+            Some(Gone::Lost(since)) => since.to_string(),
+        };
+        let _ = write!(text, "{id} {} {} {gone}", *entry.text, number(entry.expires));
         if let Some(other) = &entry.other {
             let _ = write!(text, " {} {}", *other.text, number(other.until));
         }
@@ -150,21 +158,27 @@ fn print(cache: &KeyCache) -> Zeroizing<String> {
     text
 }
 
+const LAPSED: &str = "lapsed";
+
 fn number(number: Option<u64>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| number.to_string())
 }
 
 fn parse(text: &str) -> Option<KeyCache> {
     let mut lines = text.lines();
-    let (good_at, offset) = lines.next()?.split_once(' ')?;
-    let (good_at, offset) = (good_at.parse().ok()?, offset.parse().ok()?);
+    let mut fields = lines.next()?.split(' ');
+    let (good_at, offset, mark) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?, fields.next()?);
+    let database = (mark != "-").then(|| mark.to_owned());
     let mut entries = BTreeMap::new();
     for line in lines {
         let mut fields = line.split(' ');
         let id = ServiceId::parse(fields.next()?)?;
         let (text, key) = key(fields.next()?)?;
         let expires = parse_number(fields.next()?)?;
-        let lapsed = fields.next()? == "1";
+        let gone = match fields.next()? {
+            LAPSED => Some(Gone::Lapsed),
+            since => parse_number(since)?.map(Gone::Lost),
+        };
         let other = match fields.next() {
             None => None,
             Some(other) => {
@@ -172,9 +186,9 @@ fn parse(text: &str) -> Option<KeyCache> {
                 Some(Other { text, key, until: parse_number(fields.next()?)? })
             }
         };
-        entries.insert(id, Entry { text, key, other, expires, lapsed });
+        entries.insert(id, Entry { text, key, other, expires, gone });
     }
-    Some(KeyCache::restored(good_at, offset, entries))
+    Some(KeyCache::restored(good_at, offset, database, entries))
 }
 
 fn key(text: &str) -> Option<(Zeroizing<String>, Arc<ServiceKey>)> {

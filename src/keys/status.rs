@@ -18,6 +18,8 @@ pub struct Standing {
     pub unheard_since: Option<Millis>,
     /// Keys that serve although Redis let them lapse.
     pub lapsed: usize,
+    /// Keys that serve although the data of Redis was lost.
+    pub lost: usize,
     /// Places of keys that hold something else.
     pub unreadable: usize,
     /// Keys that were deleted before their expiry, since the start.
@@ -47,6 +49,7 @@ impl KeyStatus {
         standing.expiries = cache.expiries();
         standing.unheard_since = unheard_since;
         standing.lapsed = cache.lapsed();
+        standing.lost = cache.lost();
         standing.unreadable = cache.unreadable();
     }
 

@@ -47,6 +47,9 @@ pub const KEYS_STALE: Family = family(
 pub const KEYS_LAPSED: Family =
     family("countersign_keys_lapsed", "Keys that Redis let lapse and that serve on for [keys].grace");
 /// A number.
+pub const KEYS_LOST: Family =
+    family("countersign_keys_lost", "Keys that Redis lost with all its data and that serve on for [keys].stale");
+/// A number.
 pub const KEYS_UNREADABLE: Family =
     family("countersign_keys_unreadable", "Places of keys in Redis that hold something else");
 /// Without labels.

@@ -73,20 +73,40 @@ fn a_key_that_others_write_replace_and_delete_counts_within_two_seconds() {
 }
 
 #[test]
-fn an_emptied_redis_refuses_every_caller_and_says_so_until_the_keys_are_back() {
-    let Some(redis) = Redis::start() else { return };
-    redis.put("npu-worker", KEY_A);
-    redis.put("ai-stack", KEY_B);
+fn a_redis_that_lost_its_data_opens_nothing_and_stops_nobody_until_the_keys_are_back() {
+    let Some(mut redis) = Redis::start() else { return };
     let upstream = Recorder::plain();
-    let sidecar = guarding(&upstream, &redis.url()).start();
-    assert_eq!((call(&sidecar, "npu-worker", KEY_A), call(&sidecar, "ai-stack", KEY_B)), (200, 200));
-    redis.cli(&["FLUSHALL"]);
-    within(SOON, "no key to count", || call(&sidecar, "npu-worker", KEY_A) == 401);
-    assert_eq!(call(&sidecar, "ai-stack", KEY_B), 401);
-    within(SOON, "both to be counted", || sidecar.metric("countersign_keys_deleted_total", &[]) == 2.0);
-    logged(&sidecar, "deleted in redis before its expiry");
-    redis.put("npu-worker", KEY_A);
-    within(SOON, "a key that is back to count", || call(&sidecar, "npu-worker", KEY_A) == 200);
+    let put = |redis: &Redis| {
+        redis.put("npu-worker", KEY_A);
+        redis.put("ai-stack", KEY_B);
+    };
+    for restarted in [false, true] {
+        put(&redis);
+        let sidecar = guarding(&upstream, &redis.url()).start();
+        assert_eq!((call(&sidecar, "npu-worker", KEY_A), call(&sidecar, "ai-stack", KEY_B)), (200, 200));
+        eventually("the mark", || (redis.cli(&["EXISTS", "countersign:database"]) == "1").then_some(()));
+        if restarted {
+            redis.stop();
+            redis.start_again();
+        } else {
+            redis.cli(&["FLUSHALL"]);
+        }
+        within(SOON, "the loss to be seen", || sidecar.metric("countersign_keys_lost", &[]) == 2.0);
+        logged(&sidecar, "redis has lost its data");
+        assert_eq!((call(&sidecar, "npu-worker", KEY_A), call(&sidecar, "ai-stack", KEY_B)), (200, 200));
+        assert_eq!(call(&sidecar, "npu-worker", KEY_B), 401);
+        assert_eq!(call(&sidecar, "stranger", KEY_B), 401);
+        assert_eq!(get_with(sidecar.address, GUARDED, "").status, 401);
+        redis.cli(&["HSET", "{service:key:ai-stack}:countersign", "revoked", "1700000000"]);
+        redis.cli(&["PUBLISH", "countersign:keys", "ai-stack"]);
+        within(SOON, "a revocation to count all the same", || call(&sidecar, "ai-stack", KEY_B) == 401);
+        redis.put("npu-worker", KEY_B);
+        within(SOON, "a key that is written anew to count", || call(&sidecar, "npu-worker", KEY_B) == 200);
+        assert_eq!((call(&sidecar, "npu-worker", KEY_A), sidecar.metric("countersign_keys_lost", &[])), (401, 0.0));
+        redis.delete("npu-worker");
+        within(SOON, "a deletion to be one", || call(&sidecar, "npu-worker", KEY_B) == 401);
+        redis.cli(&["FLUSHALL"]);
+    }
 }
 
 #[test]

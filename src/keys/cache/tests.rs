@@ -20,7 +20,7 @@ fn second(fill: &str, at: u64) -> Option<SecondKey> {
 
 fn listing(redis_millis: Millis, keys: Vec<(&str, Result<Stored, EntryFault>)>) -> Listing {
     let keys = keys.into_iter().map(|(name, found)| (id(name), found)).collect();
-    Listing { redis_millis, keys, revoked: BTreeSet::new() }
+    Listing { redis_millis, keys, database: Some("mark".to_owned()), revoked: BTreeSet::new() }
 }
 
 fn ids(cache: &KeyCache) -> Vec<String> {
@@ -125,14 +125,62 @@ fn expiry_counts_by_the_clock_of_redis() {
     assert_eq!(cache.expiries()[&id("a")], START + DAY, "shown by ours");
 }
 
+fn emptied(now: Millis, mark: Option<&str>) -> Listing {
+    Listing { database: mark.map(ToOwned::to_owned), ..listing(now, vec![]) }
+}
+
 #[test]
-fn an_emptied_redis_is_a_deletion_of_every_key() {
+fn keys_that_vanish_with_the_mark_of_the_database_were_lost_and_serve_for_the_stale_time() {
+    for mark in [None, Some("another")] {
+        let mut cache = one();
+        let (now, later) = (START + 1, START + 2);
+        assert_eq!(cache.heard(emptied(now, mark), PATIENCE, now), [KeyEvent::Lost(id("a"))]);
+        assert_eq!((ids(&cache).join(" "), cache.lost()), ("a".to_owned(), 1));
+        assert_eq!(cache.heard(emptied(later, Some("another")), PATIENCE, later), [], "told once, and not deleted");
+        let end = now + DAY;
+        assert_eq!(cache.heard(emptied(end, Some("another")), PATIENCE, end), []);
+        let events = cache.heard(emptied(end + 1, Some("another")), PATIENCE, end + 1);
+        assert_eq!(events, [KeyEvent::LostTooLong(id("a"))]);
+        assert!(cache.keys().is_empty() && cache.is_reachable());
+    }
+}
+
+#[test]
+fn a_lost_key_that_is_written_again_counts_as_written_and_may_be_deleted_again() {
+    let mut cache = one();
+    cache.heard(emptied(START + 1, None), PATIENCE, START + 1);
+    let back = listing(START + 2, vec![("a", Ok(stored("b", None)))]);
+    assert_eq!(cache.heard(back, PATIENCE, START + 2), []);
+    assert_eq!((cache.lost(), cache.current(&id("a")).unwrap().fingerprint()), (0, fingerprint("b")));
+    let deleted = cache.heard(listing(START + 3, vec![]), PATIENCE, START + 3);
+    assert_eq!(deleted, [KeyEvent::Revoked(id("a"))]);
+}
+
+#[test]
+fn word_of_a_revocation_ends_what_a_lost_key_had_left() {
+    let mut cache = one();
+    cache.heard(emptied(START + 1, None), PATIENCE, START + 1);
+    let revoked = Listing { revoked: BTreeSet::from([id("a")]), ..emptied(START + 2, Some("another")) };
+    assert_eq!(cache.heard(revoked, PATIENCE, START + 2), [KeyEvent::Revoked(id("a"))]);
+}
+
+#[test]
+fn while_the_mark_stays_every_key_that_vanishes_was_deleted_be_it_all_of_them() {
     let mut cache = KeyCache::default();
     let keys = vec![("a", Ok(stored("a", Some(DAY)))), ("b", Ok(stored("b", None)))];
     cache.heard(listing(START, keys), PATIENCE, START);
     let events = cache.heard(listing(START + 1, vec![]), PATIENCE, START + 1);
     assert_eq!(events, [KeyEvent::Revoked(id("a")), KeyEvent::Revoked(id("b"))]);
     assert!(cache.keys().is_empty() && cache.is_reachable());
+}
+
+#[test]
+fn without_a_mark_before_nothing_is_taken_for_lost() {
+    let mut cache = KeyCache::default();
+    let keys = vec![("a", Ok(stored("a", Some(DAY))))];
+    cache.heard(Listing { database: None, ..listing(START, keys) }, PATIENCE, START);
+    let events = cache.heard(emptied(START + 1, Some("new")), PATIENCE, START + 1);
+    assert_eq!(events, [KeyEvent::Revoked(id("a"))]);
 }
 
 #[test]

@@ -106,6 +106,14 @@ pub(super) fn event(event: &KeyEvent) {
         KeyEvent::Lapsed(id, None) => {
             tracing::error!(service = %id, "the key lapsed in redis: it is no longer taken");
         }
+        KeyEvent::Lost(id) => tracing::error!(
+            service = %id,
+            "redis has lost its data and this key with it: it serves on for [keys].stale only, write it anew (countersign keys)"
+        ),
+        KeyEvent::LostTooLong(id) => tracing::error!(
+            service = %id,
+            "redis lost this key longer than [keys].stale ago: it is no longer taken"
+        ),
         KeyEvent::GraceEnded(id) => {
             tracing::error!(service = %id, "the grace of a lapsed key is over: it is no longer taken");
         }

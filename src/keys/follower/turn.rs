@@ -44,6 +44,7 @@ impl Follower {
                 self.told.answers(&self.store.servers());
                 self.files = None;
                 self.tell(&events);
+                self.mark_database().await;
                 self.status.asked(true, deleted(&events));
                 self.due.look = ended + self.settings.keys.cache.max(WANTED_GAP);
                 self.seal(!events.is_empty(), ended);
@@ -161,6 +162,18 @@ impl Follower {
                     self.told.bad_file(&problem.to_string());
                 }
             }
+        }
+    }
+
+    /// Without a mark nobody can tell lost data from deleted keys.
+    async fn mark_database(&mut self) {
+        if self.cache.knows_database() {
+            return;
+        }
+        match self.store.mark_database().await {
+            Ok(Some(mark)) => self.cache.marked(mark),
+            Ok(None) => {}
+            Err(error) => self.told.mute(&error),
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `{service:key:ID}:seen` | hash: verifier → fingerprint of the key-to-be that it has loaded |
 //! | `{service:key:ID}:used` | hash: fingerprint → when, by whom, and before which verifier the key was last used |
 //! | `{service:key:ID}:lease` | who works on this key |
+//! | `countersign:database` | a random text, written once: while it is the same, the data is what it was |
 //! | `countersign:verifier:NAME` | that verifier runs; lives 30 s |
 //! | channel `countersign:keys` | an id whose key changed: a hint to look, never the key |
 //!
@@ -38,6 +39,8 @@ pub enum Entry {
     Lease(ServiceId),
     /// A running verifier.
     Verifier(VerifierName),
+    /// Which life of the database this is.
+    Database,
 }
 
 impl fmt::Display for Entry {
@@ -48,6 +51,7 @@ impl fmt::Display for Entry {
             Entry::Seen(id) => write!(f, "{{{KEYS}{id}}}:seen"),
             Entry::Used(id) => write!(f, "{{{KEYS}{id}}}:used"),
             Entry::Lease(id) => write!(f, "{{{KEYS}{id}}}:lease"),
+            Entry::Database => f.write_str("countersign:database"),
             Entry::Verifier(name) => write!(f, "{VERIFIERS}{name}"),
         }
     }

@@ -27,6 +27,8 @@ pub struct Listing {
     pub redis_millis: u64,
     /// What each id holds; ids that hold nothing are not here.
     pub keys: BTreeMap<ServiceId, Result<Stored, EntryFault>>,
+    /// What the mark of the database says, if there is one: another one than before, or none, and its data is not what it was.
+    pub database: Option<String>,
     /// Ids without a key whose companion says that theirs was revoked.
     pub revoked: BTreeSet<ServiceId>,
 }
@@ -120,7 +122,11 @@ impl RedisStore {
                 }
             }
         }
-        Ok(Listing { redis_millis: seconds * 1000 + micros / 1000, keys, revoked })
+        // Last of all: data that was lost while it was listed shows too.
+        let mut mark = redis::cmd("GET");
+        mark.arg(Entry::Database.to_string());
+        let database = self.query("GET", &mark).await.map_err(|error| wrong_type(error, &Entry::Database))?;
+        Ok(Listing { redis_millis: seconds * 1000 + micros / 1000, keys, database, revoked })
     }
 
     /// The key of one service.

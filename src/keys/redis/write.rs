@@ -89,6 +89,20 @@ impl RedisStore {
         self.query::<u64>("PUBLISH", &command).await.map(drop)
     }
 
+    /// Marks the database, unless somebody has: what its mark says from now on.
+    ///
+    /// # Errors
+    /// As [`RedisStore::put`].
+    pub async fn mark_database(&self) -> Result<Option<String>, StoreError> {
+        let random = clock::random_bytes::<16>()
+            .map_err(|error| StoreError::Settings(format!("the system has no random bytes for a mark: {error}")))?;
+        let name = Entry::Database.to_string();
+        let mut command = redis::cmd("SET");
+        command.arg(&name).arg(HEXLOWER.encode(&random)).arg("NX");
+        self.query::<Option<String>>("SET", &command).await?;
+        self.query("GET", redis::cmd("GET").arg(&name)).await
+    }
+
     /// The right to change this key, for at most `ttl`. `None`: somebody else has it.
     ///
     /// # Errors

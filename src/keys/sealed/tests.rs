@@ -35,13 +35,23 @@ fn cache() -> KeyCache {
         (id("lapses"), stored("f", Some(10), Companion::default())),
     ];
     let mut cache = KeyCache::default();
-    let listing = Listing { redis_millis: START, keys: keys.into(), revoked: BTreeSet::new() };
-    cache.heard(listing, PATIENCE, START);
+    let listing = |redis_millis, keys, mark: &str| Listing {
+        redis_millis,
+        keys,
+        database: Some(mark.to_owned()),
+        revoked: BTreeSet::new(),
+    };
+    cache.heard(listing(START, keys.into(), "mark"), PATIENCE, START);
     let keys = [(id("plain"), stored("a", None, Companion::default()))];
-    let listing = Listing { redis_millis: START + 5000, keys: keys.into(), revoked: BTreeSet::new() };
-    let mut later = cache;
-    later.heard(listing, PATIENCE, START + 5000);
-    later
+    cache.heard(listing(START + 5000, keys.into(), "mark"), PATIENCE, START + 5000);
+    let keys = [
+        (id("plain"), stored("a", None, Companion::default())),
+        (id("loses"), stored("a", None, Companion::default())),
+    ];
+    cache.heard(listing(START + 5000, keys.into(), "mark"), PATIENCE, START + 5000);
+    let keys = [(id("plain"), stored("a", None, Companion::default()))];
+    cache.heard(listing(START + 5000, keys.into(), "another"), PATIENCE, START + 5000);
+    cache
 }
 
 #[test]
@@ -53,7 +63,8 @@ fn what_was_kept_comes_back_whole_with_its_times() {
     let back = sealed.load().unwrap().unwrap();
     assert_eq!(format!("{:?}", back.entries), format!("{:?}", cache.entries));
     assert_eq!((back.good_at, back.offset), (cache.good_at, cache.offset));
-    assert!(back.lapsed() > 0 && !back.is_reachable());
+    assert_eq!(back.database.as_deref(), Some("another"));
+    assert!(back.lapsed() > 0 && back.lost() == 1 && !back.is_reachable());
     let mode = std::fs::metadata(directory.path().join(FILE)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

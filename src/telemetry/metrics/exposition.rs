@@ -138,6 +138,7 @@ impl Scrape {
         self.families.push((names::KEY_TTL, Samples::Gauge(days.collect())));
         self.gauge(names::KEYS_STALE, standing.stale_seconds(now));
         self.gauge(names::KEYS_LAPSED, standing.lapsed as f64);
+        self.gauge(names::KEYS_LOST, standing.lost as f64);
         self.gauge(names::KEYS_UNREADABLE, standing.unreadable as f64);
         self.counter(names::KEYS_DELETED, vec![(Vec::new(), standing.deleted)]);
         let looks = [("ok", standing.heard), ("failed", standing.unheard)];
