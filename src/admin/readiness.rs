@@ -4,13 +4,15 @@
 //! check: where there are several, one is enough, and the answer mentions the others. Where an outbound listener leads is
 //! mentioned only: that a service elsewhere is down must not take this one, which calls it, out of service as well. A
 //! reload that was refused is no reason: the configuration before it serves on, whole. The answer mentions it, without what
-//! was wrong, which may quote the configuration.
+//! was wrong, which may quote the configuration. Nor is a Redis that cannot be asked for keys: what needs none is served, and what is
+//! cached.
 
 use crate::config::Side;
+use crate::keys::status::KeyStatus;
 use crate::upstream::health::{HealthState, UpstreamHealth};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What readiness depends on; set by the wiring, read by `/readyz` and `status`.
 #[derive(Debug)]
@@ -19,12 +21,24 @@ pub struct Readiness {
     /// By listener.
     upstreams: Vec<(Side, Vec<Arc<UpstreamHealth>>)>,
     reload_refused: AtomicBool,
+    keys: OnceLock<Arc<KeyStatus>>,
 }
 
 impl Readiness {
     /// Not ready: starting. `upstreams`: those of each listener.
     pub fn new(upstreams: Vec<(Side, Vec<Arc<UpstreamHealth>>)>) -> Readiness {
-        Readiness { stage: AtomicU8::new(STARTING), upstreams, reload_refused: AtomicBool::new(false) }
+        Readiness {
+            stage: AtomicU8::new(STARTING),
+            upstreams,
+            reload_refused: AtomicBool::new(false),
+            keys: OnceLock::new(),
+        }
+    }
+
+    /// Keys come from Redis, and this is how it stands with them.
+    pub fn watch_keys(&self, status: Arc<KeyStatus>) {
+        // set once, at the start
+        let _ = self.keys.set(status);
     }
 
     /// Listeners are open and workers run.
@@ -58,7 +72,8 @@ impl Readiness {
     /// What is worth knowing and stands against nothing, for people.
     fn notes(&self) -> Vec<String> {
         let refused = self.reload_refused.load(Ordering::Relaxed).then(|| RELOAD_NOTE.to_owned());
-        refused.into_iter().chain(self.troubles(false)).collect()
+        let keys = self.keys.get().filter(|keys| keys.read().unheard_since.is_some()).map(|_| KEYS_NOTE.to_owned());
+        refused.into_iter().chain(keys).chain(self.troubles(false)).collect()
     }
 
     /// What is wrong with upstreams of the listeners whose case stands against readiness, or of the others.
@@ -106,6 +121,7 @@ fn trouble(upstream: &UpstreamHealth) -> Option<String> {
 }
 
 const RELOAD_NOTE: &str = "the last reload was refused and the configuration before it serves on; the log says why";
+const KEYS_NOTE: &str = "redis cannot be asked for keys: cached ones serve on; the log says why";
 const STARTING: u8 = 0;
 const SERVING: u8 = 1;
 const DRAINING: u8 = 2;

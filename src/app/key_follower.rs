@@ -208,6 +208,8 @@ impl App {
                 }
             }
             (Some(settings), follower @ None) => {
+                self.shared.metrics.watch_keys(Arc::clone(&self.key_status));
+                self.readiness.watch_keys(Arc::clone(&self.key_status));
                 let name = verifier_name(&config.state_dir);
                 *follower =
                     Some(KeyFollower::start(Follower::new(settings, sealed, name, Arc::clone(&self.key_status))));

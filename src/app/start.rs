@@ -144,15 +144,16 @@ impl App {
         metrics.watch_audit(audit.queue().clone());
         let replay = Arc::new(ReplayTable::new(REPLAY_CAPACITY));
         metrics.watch_replay(Arc::clone(&replay));
-        if follower.is_some() {
-            metrics.watch_keys(Arc::clone(&key_status));
-        }
         metrics.watch_upstreams(healths);
         let by_listener = upstreams
             .iter()
             .filter(|(side, _)| config.chooses(*side))
             .map(|(side, list)| (*side, list.iter().map(|(_, health)| Arc::clone(health)).collect()));
         let readiness = Arc::new(Readiness::new(by_listener.collect()));
+        if follower.is_some() {
+            metrics.watch_keys(Arc::clone(&key_status));
+            readiness.watch_keys(Arc::clone(&key_status));
+        }
         let admin_state = Arc::new(AdminState {
             metrics: Arc::clone(&metrics),
             readiness: Arc::clone(&readiness),

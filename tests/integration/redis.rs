@@ -8,6 +8,7 @@ use super::support::{KEY_A, KEY_B, eventually, sign};
 use std::time::Duration;
 
 mod faults;
+mod reload;
 mod topologies;
 
 const GUARDED: &str = "/api/internal/x";
