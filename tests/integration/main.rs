@@ -17,6 +17,7 @@ mod enumeration;
 mod explain;
 mod fleet;
 mod framing;
+mod http2;
 mod identity;
 mod keys_and_signing;
 mod lifecycle;

@@ -6,7 +6,8 @@
 
 use crate::config::{Health, Upstream};
 use crate::request::framing::{ChunkReader, ChunkStep};
-use crate::tls::{TlsMaterials, handshake};
+use crate::tls::TlsMaterials;
+use crate::tls::handshake::{self, Protocol};
 use crate::upstream::answer::{AnswerHead, MAX_ANSWER_HEAD, head_end};
 use crate::wire::body::BodyLength;
 use crate::wire::stream::Plain;
@@ -75,12 +76,15 @@ pub(super) async fn probe(
     check: Option<&Health>,
     tls: &TlsMaterials,
 ) -> Result<(), ProbeFault> {
-    let mut stream = open(upstream, name, tls).await?;
+    let (mut stream, protocol) = open(upstream, name, tls).await?;
     let Some(check) = check else {
         // That it could be opened is the answer.
         let _ = stream.shutdown().await;
         return Ok(());
     };
+    if protocol == Protocol::Http2 {
+        return super::http2::ask(stream, upstream, name, check).await;
+    }
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {name}\r\nUser-Agent: countersign-health\r\nAccept: */*\r\nConnection: close\r\n\r\n",
         check.path
@@ -105,23 +109,29 @@ trait Bytes: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Bytes for T {}
 
-async fn open(upstream: &Upstream, name: &str, tls: &TlsMaterials) -> Result<Opened, ProbeFault> {
+async fn open(upstream: &Upstream, name: &str, tls: &TlsMaterials) -> Result<(Opened, Protocol), ProbeFault> {
     let tcp = TcpStream::connect((upstream.lookup_host(), upstream.port))
         .await
         .map_err(|error| ProbeFault::Unreachable { upstream: name.to_owned(), error })?;
     let plain = Plain::Tcp(tcp);
-    let Some(how) = &upstream.tls else { return Ok(Box::new(plain)) };
+    let Some(how) = &upstream.tls else {
+        let protocol = if upstream.http2 { Protocol::Http2 } else { Protocol::Http1 };
+        return Ok((Box::new(plain), protocol));
+    };
     let secured = match tls.client(how) {
         Some(material) => handshake::connect(material, upstream, plain).await,
         None => Err(io::Error::other("nothing to verify it with was loaded")),
     };
     match secured {
-        Ok((stream, _)) => Ok(Box::new(stream)),
+        Ok((stream, protocol)) => Ok((Box::new(stream), protocol)),
         Err(error) => Err(ProbeFault::Tls { upstream: name.to_owned(), error }),
     }
 }
 
-fn members_are_there(body: &[u8], expected: &BTreeMap<String, serde_json::Value>) -> Result<(), ProbeFault> {
+pub(super) fn members_are_there(
+    body: &[u8],
+    expected: &BTreeMap<String, serde_json::Value>,
+) -> Result<(), ProbeFault> {
     let Ok(serde_json::Value::Object(found)) = serde_json::from_slice(body) else { return Err(ProbeFault::NotJson) };
     match expected.iter().find(|(name, value)| found.get(*name) != Some(*value)) {
         None => Ok(()),
@@ -212,4 +222,4 @@ impl Answer {
 }
 
 /// Bytes of a body that are read for a check.
-const MAX_BODY: usize = 64 * 1024;
+pub(super) const MAX_BODY: usize = 64 * 1024;
