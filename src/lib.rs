@@ -18,7 +18,8 @@
 //! [`signature::key`], since a rule names its callers by service id. `signature` knows no rules.
 //!
 //! Edges, named by the other side: [`clock`] (time and chance), [`config`] (the operator's wishes), [`keys`]
-//! (secrets kept elsewhere), [`wire`] (bytes on sockets), [`proxy`] and [`upstream`] (the network, downstream and
+//! (secrets kept elsewhere), [`wire`] (bytes on sockets), [`tls`] (certificates and
+//! handshakes), [`proxy`] and [`upstream`] (the network, downstream and
 //! upstream), [`telemetry`] and [`admin`] (those who watch), [`systemd`] (the service manager), [`cli`] (the operator's
 //! hands), [`app`] (wiring). [`snapshot`] holds what one request is judged by: configuration, keys and enforcement of one
 //! generation.

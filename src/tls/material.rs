@@ -277,8 +277,7 @@ fn server_config(
     // takes away no ticket brings back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    config.alpn_protocols =
-        [HTTP2, HTTP1].into_iter().filter(|name| super::OFFERS_HTTP2 || *name != HTTP2).map(Vec::from).collect();
+    config.alpn_protocols = vec![HTTP2.into(), HTTP1.into()];
     Ok(config)
 }
 

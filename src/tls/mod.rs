@@ -22,6 +22,3 @@ pub mod handshake;
 pub mod material;
 
 pub use material::{ClientMaterial, ServerMaterial, TlsMaterials};
-
-/// Do inbound listeners offer HTTP/2 (ALPN `h2`)? Only while there is somebody to serve it.
-pub const OFFERS_HTTP2: bool = true;
