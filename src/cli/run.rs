@@ -21,6 +21,13 @@ Examples:
     countersign run --upstream http://127.0.0.1:8000 \\
       --listen 127.0.0.1:8001 --protect /api/internal
 
+A file may guard ([inbound]), sign ([[outbound]]), or both; config/countersign.toml has every key.
+
+Environment: SERVICE_ID with SERVICE_KEY_FILE or SERVICE_KEY (who signs); BACKEND_HOST and BACKEND_PORT (where an [[outbound]] \
+leads that names no upstream); REDIS_HOST and REDIS_PORT (where keys come from, if Redis is asked and no URL names it), \
+REDIS_PASSWORD; AUTH_TIMESTAMP_WINDOW, SERVICE_AUTH_ENFORCEMENT_MODE, SERVICE_AUTH_ENFORCEMENT_PERCENTAGE, \
+SERVICE_AUTH_OVERRIDE_TOKEN, SERVICE_AUTH_RATE_LIMIT_WINDOW, SERVICE_AUTH_RATE_LIMIT_MAX_FAILURES.
+
 Signals: HUP reloads, USR1 reopens the audit file, TERM and INT drain and stop; a second one stops at once (exit 1).";
 
 /// `countersign run`
