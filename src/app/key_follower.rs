@@ -5,6 +5,7 @@
 
 use super::keys;
 use super::start::{App, StartError, service_ids};
+use crate::clock;
 use crate::config::{Config, KeySourceKind, OwnKey, ServiceIdentity};
 use crate::keys::follower::{Followed, Follower, Settings};
 use crate::keys::redis::VerifierName;
@@ -15,8 +16,6 @@ use crate::signature::key::ServiceKey;
 use crate::signature::signer::Signer;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::record::Event;
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -71,7 +70,7 @@ pub(super) async fn begin(
     let Some(settings) = settings(config) else {
         return Ok(FirstKeys { table: of_files()?, signer: keys::signer(config)?, follower: None });
     };
-    let name = verifier_name(&config.state_dir);
+    let name = verifier_name();
     let mut follower = Follower::begin(settings, sealed_copy(config)?, name, Arc::clone(status)).await;
     let (followed, own) = follower.first();
     let table = if verifies(config) {
@@ -210,7 +209,7 @@ impl App {
             (Some(settings), follower @ None) => {
                 self.shared.metrics.watch_keys(Arc::clone(&self.key_status));
                 self.readiness.watch_keys(Arc::clone(&self.key_status));
-                let name = verifier_name(&config.state_dir);
+                let name = verifier_name();
                 *follower =
                     Some(KeyFollower::start(Follower::new(settings, sealed, name, Arc::clone(&self.key_status))));
             }
@@ -220,15 +219,15 @@ impl App {
     }
 }
 
-/// Who this sidecar is among those that share a Redis: the machine, and which of the sidecars there; the same after a restart.
-fn verifier_name(state_dir: &Path) -> VerifierName {
+/// Who this sidecar is among those that share a Redis: never anybody else, also where machines were cloned and have the same name
+/// and the same directories. If two had one name, a rotation would take the word of one for both, and switch before the other takes
+/// the new key. So it is another one after each start; the one before is forgotten with its presence.
+fn verifier_name() -> VerifierName {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let is_plain = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
     let host: String = host.trim().chars().filter(is_plain).take(64).collect();
-    let path = std::fs::canonicalize(state_dir).unwrap_or_else(|_| state_dir.to_owned());
-    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    let name = format!("{host}-{}", HEXLOWER.encode(&digest[..4]));
-    #[expect(clippy::unwrap_used, reason = "at most 73 characters, each of the set that a name is made of")]
+    let name = format!("{host}-{}", clock::request_id());
+    #[expect(clippy::unwrap_used, reason = "at most 101 characters, each of the set that a name is made of")]
     VerifierName::parse(&name).unwrap()
 }
 
@@ -237,9 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_a_verifier_is_the_same_each_time_and_another_for_another_directory() {
-        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        assert_eq!(verifier_name(one.path()), verifier_name(one.path()));
-        assert_ne!(verifier_name(one.path()), verifier_name(other.path()));
+    fn no_two_verifiers_have_one_name() {
+        assert_ne!(verifier_name(), verifier_name());
     }
 }
