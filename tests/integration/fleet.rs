@@ -8,6 +8,7 @@
 mod cast;
 mod hostile;
 mod outages;
+mod rotation;
 
 use self::cast::{Fleet, Program, Servers, VMS, ip};
 use super::support::eventually;
@@ -20,6 +21,8 @@ fn unmodified_programs_are_authenticated_through_rotations_and_outages_and_a_str
     let mut programs = programs(&fleet);
     act("every call is authenticated end to end", || end_to_end(&fleet, &mut programs));
     act("a stranger gets nothing", || hostile::gets_nothing(&fleet));
+    act("keys are rotated under load", || rotation::of_every_service(&fleet, &mut programs));
+    act("what lapses is rotated, what is revoked is gone", || rotation::ends_in_time(&fleet, &mut programs));
     act("Redis hangs, dies and comes back under load", || outages::of_redis(&mut fleet, &mut programs));
     act("the last word of every program", || {
         for program in programs {
@@ -99,8 +102,8 @@ fn end_to_end(fleet: &Fleet, programs: &mut [Program]) {
         .chain([22, 24, 25].map(|callee| (20, callee, "main-backend")))
     {
         eventually(&format!("records of {service} on .{signer} and .{verifier}"), || {
-            let signed = fleet.audit(signer).iter().any(|record| record["direction"] == "outbound");
-            let verified = fleet.audit(verifier).iter().any(|record| {
+            let signed = fleet.audit(signer, service).iter().any(|record| record["direction"] == "outbound");
+            let verified = fleet.audit(verifier, service).iter().any(|record| {
                 record["direction"] == "inbound"
                     && record["outcome"] == "authenticated"
                     && record["service"] == service

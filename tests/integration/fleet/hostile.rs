@@ -60,7 +60,7 @@ pub(super) fn gets_nothing(fleet: &Fleet) {
     for vm in fleet.vms {
         let reached: Vec<_> = fleet.seen(vm).into_iter().filter(|call| call["mark"] == "stranger").collect();
         assert!(reached.is_empty(), "the stranger reached .{}: {reached:?}", vm.last);
-        let records = fleet.audit(vm.last);
+        let records = fleet.audit(vm.last, &ip(STRANGER).to_string());
         let own = || records.iter().filter(|record| record["client"] == ip(STRANGER).to_string());
         assert!(own().count() > 5, ".{} has no record of the stranger", vm.last);
         let let_in: Vec<_> = own().filter(|r| r["class"] == "service" && r["outcome"] != "refuse").collect();

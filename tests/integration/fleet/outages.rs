@@ -3,6 +3,7 @@
 
 use super::super::support::{KEY_B, eventually, sign};
 use super::cast::{Fleet, Program, REPLICA, STRANGER, at, request};
+use super::rotation;
 use std::time::{Duration, Instant};
 
 /// It hangs, and dies, and comes back with what it had on disk.
@@ -18,6 +19,7 @@ pub(super) fn of_redis(fleet: &mut Fleet, programs: &mut [Program]) {
     goes_on_without(fleet, programs, "is gone");
     fleet.start_redis();
     is_as_before(fleet, programs);
+    rotation::keys_list_tells_the_truth(fleet);
     assert_eq!(keys(fleet), before, "nobody changed a key for it");
 }
 
@@ -43,11 +45,12 @@ pub(super) fn failover(fleet: &mut Fleet, programs: &mut [Program]) {
             let fields = sign::headers(KEY_B, "newcomer", "POST", path);
             let status = request(at(20, 8001), &format!("POST {path}"), &fields, "{}").unwrap().status;
             assert!(matches!(status, 401 | 403 | 429 | 503), "{status}");
-            let records = fleet.audit(20);
+            let records = fleet.audit(20, "newcomer");
             let mut own = records.iter().filter(|record| record["claimed_service"] == "newcomer");
             own.any(|r| [&r["reason"], &r["cause"]].iter().any(|why| **why == "caller_not_allowed")).then_some(())
         });
     });
+    fleet.run(22, &["keys", "rotate", "npu-worker"]);
     // The old one comes back, believing that it is the master.
     fleet.start_redis();
     eventually("the old master to be a replica", || fleet.redis(&["ROLE"]).starts_with("slave").then_some(()));
@@ -78,6 +81,7 @@ fn goes_on_without(fleet: &Fleet, programs: &mut [Program], how: &str) {
         program.goes_on(60);
         program.assert_nothing_failed();
     }
+    rotation::keys_list_says_that_redis_is_away(fleet);
     // No id that is unknown, and no wrong signature, waits for Redis or passes for its sake.
     fleet.host(STRANGER).inside(|| {
         for service in ["nobody-at-all", "npu-worker", "frontend"] {
