@@ -1,12 +1,14 @@
 //! Handshakes that do not come about: each ends cleanly, is counted by its reason, and keeps nobody else waiting.
 
-use super::super::support::eventually;
-use super::super::support::pki::Authority;
+use super::super::support::pki::{Authority, Files};
+use super::super::support::process::Process;
 use super::super::support::raw::{Client, End, get};
 use super::super::support::recorder::Recorder;
 use super::super::support::sidecar::{Builder, Sidecar};
 use super::super::support::tls::Connector;
+use super::super::support::{eventually, free_address, missing};
 use super::{both, guarding, run};
+use std::process::Command;
 
 #[track_caller]
 fn assert_counted(sidecar: &Sidecar, reason: &str, times: f64) {
@@ -117,4 +119,35 @@ fn a_drain_does_not_wait_for_a_handshake() {
     assert_eq!(idle.end(), End::Closed);
     assert_ne!(silent.end(), End::Bytes);
     assert!(sidecar.process.wait().success());
+}
+
+#[test]
+fn an_inherited_socket_speaks_tls_from_its_first_connection() {
+    if Command::new("systemd-socket-activate").arg("--version").output().is_err() {
+        missing("systemd-socket-activate");
+        return;
+    }
+    let upstream = Recorder::plain();
+    let (authority, files) = (Authority::new("the tests' own"), Files::new());
+    let (cert, key) = files.pair("server", &authority.server());
+    for name in ["keys", "state"] {
+        std::fs::create_dir(files.path(name)).unwrap();
+    }
+    let config = files.write(
+        "countersign.toml",
+        &format!(
+            "state_dir = \"state\"\n[inbound]\nlisten = \"systemd:inbound\"\nupstream = \"http://{}\"\n\
+             tls = {{ cert = {cert:?}, key = {key:?} }}\n[keys]\ndir = \"keys\"\n[audit]\nfile = \"audit.jsonl\"\n\
+             [admin]\nlisten = \"off\"\n[[rule]]\npaths = [\"/api/internal\"]\naccess = \"service\"\n",
+            upstream.address
+        ),
+    );
+    let inbound = free_address();
+    let mut command = Command::new("systemd-socket-activate");
+    command.args(["--listen", &inbound.to_string(), "--fdname", "inbound", env!("CARGO_BIN_EXE_countersign"), "run"]);
+    command.arg("--config").arg(config);
+    let _process = Process::start(&command);
+    let connector = Connector::trusting(&authority);
+    let status = eventually("an answer over TLS", || connector.get(inbound, "/files/x", "").ok());
+    assert_eq!(status, 200);
 }
