@@ -10,7 +10,7 @@
 //!
 //! What differs: in Redis a key lapses by itself after its time to live; a file does not.
 
-use super::dir::KeyProblem;
+use super::dir::{KeyFault, KeyProblem};
 use super::record::{KeyRecord, KeyText};
 use super::redis::{RedisStore, StoreError};
 use super::usage::ServiceUsage;
@@ -95,6 +95,14 @@ pub enum StoreFault {
 }
 
 impl StoreFault {
+    /// Would every other key meet it too?
+    pub fn is_of_all(&self) -> bool {
+        match self {
+            StoreFault::Key(problem) => matches!(problem.fault, KeyFault::NoDirectory),
+            other => other.is_outage(),
+        }
+    }
+
     /// Is it the way to the store that failed?
     pub fn is_outage(&self) -> bool {
         match self {

@@ -19,6 +19,7 @@ mod fleet;
 mod framing;
 mod http2;
 mod identity;
+mod key_life;
 mod keys_and_signing;
 mod lifecycle;
 mod load;

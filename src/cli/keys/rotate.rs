@@ -55,7 +55,7 @@ async fn all(run: &Run<'_>, ids: Vec<ServiceId>) -> Result<Answer, CliError> {
         let outcome = match run.one(&id).await {
             Ok(outcome) => outcome,
             // The next service would fare no better.
-            Err(fault) if fault.is_outage() => return Err(key_source::failed(fault)),
+            Err(fault) if fault.is_of_all() => return Err(key_source::failed(fault)),
             Err(fault) => Outcome::Failed { why: fault.to_string() },
         };
         if is_no(run, &id, &outcome) {

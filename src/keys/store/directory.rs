@@ -66,11 +66,7 @@ impl DirectoryStore {
         match KeyFile::read(&SecretReader::of_process(), &path).and_then(|file| file.belongs_to(id)) {
             Ok(file) => record(&path, file).map(Some),
             Err(KeyFileFault::File(SecretFileFault::Missing)) if path.symlink_metadata().is_err() => {
-                if self.path.is_dir() {
-                    return Ok(None);
-                }
-                let place = KeyPlace::Path(self.path.clone());
-                Err(KeyProblem { place, fault: KeyFault::NoDirectory }.into())
+                self.must_be_there().map(|()| None)
             }
             Err(fault) => Err(KeyProblem { place: KeyPlace::Path(path), fault: fault.into() }.into()),
         }
@@ -124,10 +120,7 @@ impl DirectoryStore {
     pub(super) fn revoke(&self, id: &ServiceId) -> Result<bool, StoreFault> {
         let path = key_path(&self.path, id);
         let io = |error| StoreFault::Io { action: "remove", path: path.clone(), error };
-        if !self.path.is_dir() {
-            let place = KeyPlace::Path(self.path.clone());
-            return Err(KeyProblem { place, fault: KeyFault::NoDirectory }.into());
-        }
+        self.must_be_there()?;
         let _lock = self.lock()?;
         match std::fs::remove_file(&path) {
             Ok(()) => {}
@@ -157,12 +150,21 @@ impl DirectoryStore {
     }
 
     pub(super) fn lease(&self, id: &ServiceId) -> Result<LockFile, StoreFault> {
+        self.must_be_there()?;
         let path = self.path.join(format!(".{id}.rotation"));
         match LockFile::attempt(&path) {
             Ok(Some(lock)) => Ok(lock),
             Ok(None) => Err(StoreFault::Leased(id.clone())),
             Err(error) => Err(StoreFault::Io { action: "lock", path, error }),
         }
+    }
+
+    fn must_be_there(&self) -> Result<(), StoreFault> {
+        if self.path.is_dir() {
+            return Ok(());
+        }
+        let place = KeyPlace::Path(self.path.clone());
+        Err(KeyProblem { place, fault: KeyFault::NoDirectory }.into())
     }
 
     /// Nobody else changes a file of this directory; for milliseconds.

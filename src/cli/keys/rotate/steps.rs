@@ -61,7 +61,7 @@ pub(super) enum Outcome {
 /// How long the sidecar on this machine is waited for: it looks at files every three seconds at the latest.
 const LOCAL_LONGEST: Duration = Duration::from_secs(15);
 
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(100);
 
 impl Run<'_> {
     /// All of it for one service.
@@ -130,7 +130,9 @@ impl Run<'_> {
         let Some(next) = staged.next.as_ref().map(|next| next.key.fingerprint()) else {
             return Ok(Outcome::Failed { why: "no key is staged".to_owned() });
         };
-        let Awareness { running, unaware } = self.wait(id, lease, next).await?;
+        let Some(Awareness { running, unaware }) = self.wait(id, lease, &staged, next).await? else {
+            return Ok(changed_meanwhile());
+        };
         if !unaware.is_empty() {
             let who = unaware.join(", ");
             match &self.place.store {
@@ -163,8 +165,14 @@ impl Run<'_> {
         Ok(Outcome::Rotated { old, new: next, until: now.saturating_add(self.overlap), resumed, unaware })
     }
 
-    /// Until every running verifier takes the key, or it has been long enough.
-    async fn wait(&self, id: &ServiceId, lease: &Lease, next: Fingerprint) -> Result<Awareness, StoreFault> {
+    /// Until every running verifier takes the key, or it has been long enough. `None`: the keys are others by now.
+    async fn wait(
+        &self,
+        id: &ServiceId,
+        lease: &Lease,
+        staged: &KeyRecord,
+        next: Fingerprint,
+    ) -> Result<Option<Awareness>, StoreFault> {
         let store = &self.place.store;
         let (longest, always_settles) = match store {
             KeyStore::Directory(_) => (LOCAL_LONGEST.max(self.settle), true),
@@ -175,16 +183,18 @@ impl Run<'_> {
         loop {
             let now = clock::monotonic();
             let waited = now.duration_since(start);
-            match self.look(id, lease, next, now.duration_since(renewed) >= RENEW).await {
-                Ok((awareness, was_renewed)) => {
-                    if was_renewed {
+            let renew = now.duration_since(renewed) >= RENEW;
+            match self.look(id, renew.then_some(lease), staged, next).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(awareness)) => {
+                    if renew {
                         renewed = now;
                     }
                     let settled = waited >= self.settle;
                     let all = awareness.unaware.is_empty();
                     let unknown = awareness.running == 0;
                     if (all && settled) || (all && !unknown && !always_settles) || waited >= longest {
-                        return Ok(awareness);
+                        return Ok(Some(awareness));
                     }
                 }
                 Err(fault) if fault.is_outage() && may_still_be_ours(renewed, now) => {}
@@ -197,14 +207,19 @@ impl Run<'_> {
     async fn look(
         &self,
         id: &ServiceId,
-        lease: &Lease,
+        renew: Option<&Lease>,
+        staged: &KeyRecord,
         next: Fingerprint,
-        renew: bool,
-    ) -> Result<(Awareness, bool), StoreFault> {
-        if renew {
-            self.place.store.renew(id, lease).await?;
+    ) -> Result<Option<Awareness>, StoreFault> {
+        let store = &self.place.store;
+        if let Some(lease) = renew {
+            store.renew(id, lease).await?;
         }
-        Ok((self.place.store.awareness(id, next).await?, renew))
+        // A revocation would have the verifiers forget the staged key too: nobody would ever say that it is taken.
+        match store.read(id).await? {
+            Some(there) if there.has_keys_of(staged) => store.awareness(id, next).await.map(Some),
+            Some(_) | None => Ok(None),
+        }
     }
 
     /// A step, for a person who waits. What cannot be printed stops no rotation.
