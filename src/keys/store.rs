@@ -35,6 +35,9 @@ pub enum KeyStore {
     Redis(RedisStore),
 }
 
+/// One service that has a key, with it or with what is wrong with it.
+pub type Listed = (ServiceId, Result<KeyRecord, StoreFault>);
+
 /// The right to rotate one service's key. It ends with the process, or soon after.
 #[derive(Debug)]
 pub enum Lease {
@@ -131,7 +134,7 @@ impl KeyStore {
     ///
     /// # Errors
     /// When the store cannot be listed.
-    pub async fn list(&self) -> Result<Vec<(ServiceId, Result<KeyRecord, StoreFault>)>, StoreFault> {
+    pub async fn list(&self) -> Result<Vec<Listed>, StoreFault> {
         match self {
             KeyStore::Directory(store) => store.list(),
             KeyStore::Redis(store) => redis::list(store).await,

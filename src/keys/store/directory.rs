@@ -7,7 +7,7 @@
 //! A key file that is a link is read and not written: what it leads to may be shared by others.
 
 use super::lock::LockFile;
-use super::{Awareness, StoreFault};
+use super::{Awareness, Listed, StoreFault};
 use crate::keys::dir::{self, DirectoryKey, KeyFault, KeyPlace, KeyProblem};
 use crate::keys::env_file;
 use crate::keys::key_file::{KeyFile, KeyFileFault, SecondKey, names};
@@ -39,9 +39,9 @@ impl DirectoryStore {
         &self.path
     }
 
-    pub(super) fn list(&self) -> Result<Vec<(ServiceId, Result<KeyRecord, StoreFault>)>, StoreFault> {
+    pub(super) fn list(&self) -> Result<Vec<Listed>, StoreFault> {
         let (keys, problems) = dir::read_all(&SecretReader::of_process(), &self.path);
-        let mut all: Vec<(ServiceId, Result<KeyRecord, StoreFault>)> = Vec::new();
+        let mut all: Vec<Listed> = Vec::new();
         for problem in problems {
             let id = match (&problem.place, &problem.fault) {
                 (KeyPlace::Path(path), KeyFault::File(_)) => crate::keys::key_file::service_of(path).ok(),

@@ -2,7 +2,7 @@
 //!
 //! Each change is published after it was made. What was published before it would send verifiers to look at what is not there yet.
 
-use super::{Awareness, StoreFault};
+use super::{Awareness, Listed, StoreFault};
 use crate::keys::record::{KeyRecord, KeyText, Next, Previous};
 use crate::keys::redis::change::Expected;
 use crate::keys::redis::{Companion, Entry, EntryFault, RedisStore, SecondKey, StoreError, Stored};
@@ -11,7 +11,7 @@ use crate::signature::key::{Fingerprint, ServiceId};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-pub(super) async fn list(store: &RedisStore) -> Result<Vec<(ServiceId, Result<KeyRecord, StoreFault>)>, StoreFault> {
+pub(super) async fn list(store: &RedisStore) -> Result<Vec<Listed>, StoreFault> {
     let listing = store.list([]).await?;
     let seconds = listing.redis_millis / 1000;
     let of = |(id, stored): (ServiceId, Result<Stored, EntryFault>)| {
