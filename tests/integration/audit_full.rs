@@ -45,6 +45,28 @@ fn with_block_no_service_request_passes_unrecorded_and_nobody_else_waits() {
 }
 
 #[test]
+fn with_block_nothing_leaves_signed_and_unrecorded() {
+    let upstream = Recorder::plain();
+    let sidecar = Builder::signing(&format!("http://{}", upstream.address))
+        .set("audit", "file", "\"/dev/full\"")
+        .set("audit", "on_full", "\"block\"")
+        .start();
+    let mut client = Client::connect(sidecar.address);
+    let target = format!("/{}", "a".repeat(16_000));
+    for sent in 0.. {
+        assert!(sent < 6_000, "it goes on and on");
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", sidecar.address));
+        let answer = client.answer();
+        if answer.status != 200 {
+            assert_eq!(assert_own_failure(&answer, 503), "audit_unavailable");
+            assert_eq!(upstream.requests().len(), sent, "it left all the same");
+            break;
+        }
+    }
+    assert!(sidecar.metric("countersign_outbound_refusals_total", &["audit_unavailable"]) >= 1.0);
+}
+
+#[test]
 fn with_drop_and_count_requests_pass_and_the_missing_records_are_counted() {
     let upstream = Recorder::plain();
     let sidecar = filled(&upstream, "drop_and_count");

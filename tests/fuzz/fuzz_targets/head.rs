@@ -2,7 +2,7 @@
 #![no_main]
 
 use countersign::request::framing::Framing;
-use countersign::request::head::{HeadLimits, RequestHead, TargetForms, Version, early_fault, find_end};
+use countersign::request::head::{HeadLimits, RequestHead, Target, TargetForms, Version, early_fault, find_end};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: HeadLimits = HeadLimits { head: 65_536, target: 16_384, fields: 100 };
@@ -15,6 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(bytes[..end].ends_with(b"\r\n\r\n"));
     }
     let Ok(Some(end)) = end else { return };
+    outbound(&bytes[..end]);
     let Ok(head) = RequestHead::parse(&bytes[..end], &LIMITS) else { return };
     for cut in 0..end {
         assert_eq!(early_fault(&bytes[..cut], &LIMITS, TargetForms::Path), Ok(()), "an early fault in a head that is accepted whole");
@@ -36,3 +37,24 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!value.iter().any(|b| matches!(b, b'\r' | b'\n' | b'\0')));
     }
 });
+
+/// Where targets of any form are read, what is accepted as a path reads the same, and what is a URL has one authority.
+fn outbound(text: &[u8]) {
+    let strict = RequestHead::parse(text, &LIMITS);
+    let Ok(head) = RequestHead::parse_as(text, &LIMITS, TargetForms::Any) else {
+        assert!(strict.is_err(), "a path that is refused outbound alone");
+        return;
+    };
+    let (path, line) = (head.path(), text.split(|b| *b == b'\r').next().unwrap_or_default());
+    assert!(path.starts_with('/') || path == "*" && head.method() == "OPTIONS");
+    match head.target() {
+        Target::Path => assert!(strict.is_ok() || head.host().is_none()),
+        Target::Url { authority, .. } => {
+            assert!(strict.is_err() && !authority.is_empty() && !authority.contains(['/', '?', '#', ' ']));
+            let query = head.query().map(|query| format!("?{query}")).unwrap_or_default();
+            let written = std::str::from_utf8(line).expect("checked to be ASCII");
+            assert!(written.contains(&format!("//{authority}{path}{query} ")) || matches!(path, "/" | "*"));
+        }
+        Target::Tunnel(_) => assert!(strict.is_err() && head.framing() == Framing::None),
+    }
+}

@@ -5,6 +5,7 @@ mod forward_proxy;
 mod keys;
 mod netns;
 mod refusals;
+mod secure;
 mod unix;
 mod wire;
 
