@@ -60,11 +60,14 @@ impl KeyPlace {
         Ok(KeyPlace { store, directory, keys, config })
     }
 
-    /// The files of the key directory, where the keys live elsewhere.
+    /// The files that are asked when the store cannot be reached.
     pub(super) fn files(&self) -> Option<KeyStore> {
         match &self.store {
             KeyStore::Directory(_) => None,
-            KeyStore::Redis(_) => Some(KeyStore::Directory(DirectoryStore::new(self.directory.clone(), None))),
+            KeyStore::Redis(_) => {
+                let asked = self.keys.sources.contains(&KeySourceKind::Files);
+                asked.then(|| KeyStore::Directory(DirectoryStore::new(self.directory.clone(), None)))
+            }
         }
     }
 }

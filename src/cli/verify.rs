@@ -10,7 +10,7 @@ use super::args::ConfigArgs;
 use super::key_source;
 use super::output::{Answer, CliError, Output, complain};
 use crate::clock;
-use crate::config::{Config, OwnKey, Redis, Signature, defaults};
+use crate::config::{Config, KeySourceKind, OwnKey, Redis, Signature, defaults};
 use crate::keys::dir::{DirectoryKey, KeyFault, own_key, read_all};
 use crate::keys::redis::RedisStore;
 use crate::keys::secret_file::SecretReader;
@@ -104,7 +104,15 @@ fn header(text: &str) -> Result<(&str, &str), CliError> {
 fn known_keys(named: Option<&Path>, config: Option<&Config>) -> Result<(Vec<Known>, Vec<String>), CliError> {
     let own = config.filter(|_| named.is_none());
     let (mut keys, mut problems) = match own.and_then(|config| key_source::redis(&config.keys)) {
-        Some(settings) => in_redis(settings)?,
+        Some(settings) => match in_redis(settings) {
+            // As in the sidecar: files are asked where Redis cannot be reached, and only then.
+            Err(CliError::Unreachable(why)) if files_may_serve(config) => {
+                let (keys, mut problems) = in_directory(None, config)?;
+                problems.push(why);
+                (keys, problems)
+            }
+            answer => answer?,
+        },
         None => in_directory(named, config)?,
     };
     if let Some((config, service)) = own.and_then(|config| Some((config, config.service.as_ref()?)))
@@ -121,6 +129,10 @@ fn known_keys(named: Option<&Path>, config: Option<&Config>) -> Result<(Vec<Know
         }
     }
     Ok((keys, problems))
+}
+
+fn files_may_serve(config: Option<&Config>) -> bool {
+    config.is_some_and(|config| config.keys.sources.contains(&KeySourceKind::Files))
 }
 
 fn in_redis(settings: &Redis) -> Result<(Vec<Known>, Vec<String>), CliError> {

@@ -25,9 +25,19 @@ fn the_service_unit_is_hardened_without_hiding_peers_or_cutting_off_callers() {
     for left_out in ["\nPrivateUsers=", "\nIPAddressDeny="] {
         assert!(!text.contains(left_out), "{left_out} has a price, see the unit's comment");
     }
+    is_hardened(&unit);
+}
+
+#[test]
+fn the_unit_that_rotates_keys_is_as_hardened() {
+    is_hardened(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/countersign-rotate.service"));
+}
+
+#[track_caller]
+fn is_hardened(unit: &Path) {
     // In tenths: the exposure must not be above 1.2.
     let rated =
-        Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=12"]).arg(&unit).output();
+        Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=12"]).arg(unit).output();
     match rated {
         Ok(rated) => assert!(rated.status.success(), "{}", String::from_utf8_lossy(&rated.stdout)),
         Err(_) => missing("systemd-analyze"),
@@ -55,6 +65,8 @@ fn a_booted_systemd_starts_reloads_restarts_and_stops_it_without_a_lost_connecti
         (itself, "/usr/bin/countersign-test"),
         (deploy.join("countersign.service"), "/etc/systemd/system/countersign.service"),
         (deploy.join("countersign.socket"), "/etc/systemd/system/countersign.socket"),
+        (deploy.join("countersign-rotate.service"), "/etc/systemd/system/countersign-rotate.service"),
+        (deploy.join("countersign-rotate.timer"), "/etc/systemd/system/countersign-rotate.timer"),
         (deploy.join("countersign.sysusers.conf"), "/usr/lib/sysusers.d/countersign.conf"),
         (unit, "/etc/systemd/system/countersign-test.service"),
     ] {

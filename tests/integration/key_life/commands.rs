@@ -197,3 +197,37 @@ fn import_brings_a_fleets_files_into_redis() {
     assert_eq!(place.key().as_deref(), Some(KEY_A));
     assert!(ended(&keys(&sidecar.config_path(), &import), 0).contains("unchanged"));
 }
+
+#[test]
+fn a_user_with_the_rights_of_the_readme_and_no_more_can_do_all_of_it() {
+    let readme = include_str!("../../../README.md");
+    let at = readme.find("user countersign-keys on >PASSWORD").unwrap();
+    let line = readme[at..].split("```").next().unwrap().split_whitespace();
+    let mut rule: Vec<&str> = line.collect();
+    rule[0] = "SETUSER";
+    let Some(redis) = Redis::start() else { return };
+    redis.cli(&[&["ACL"], &rule[..]].concat());
+    redis.put("npu-worker", KEY_A);
+    let url = format!("redis://countersign-keys@{}/0", redis.address);
+    let upstream = Recorder::plain();
+    let sidecar = Builder::guarding(upstream.address)
+        .set("keys", "redis", format!("{url:?}"))
+        .environment("REDIS_PASSWORD", "PASSWORD")
+        .start();
+    let keys = |arguments: &[&str]| {
+        let mut command = countersign();
+        command.env("REDIS_PASSWORD", "PASSWORD").arg("keys").args(arguments);
+        command.arg("--config").arg(sidecar.config_path()).output().unwrap()
+    };
+    for arguments in [
+        &["list"][..],
+        &["generate", "x"],
+        &["generate", "x", "--force"],
+        &["rotate", "x", "npu-worker"],
+        &["rotate", "--due"],
+        &["rotate", "--force", "npu-worker"],
+        &["revoke", "npu-worker", "x"],
+    ] {
+        ended(&keys(arguments), 0);
+    }
+}

@@ -50,6 +50,12 @@ impl Waiting {
     }
 }
 
+/// What a process printed may come a moment after its end.
+#[track_caller]
+fn printed(process: &Process, text: &str) {
+    eventually(text, || process.stdout.text().contains(text).then_some(()));
+}
+
 #[test]
 fn one_runner_at_a_time_and_the_others_are_told() {
     let Some(waiting) = Waiting::start() else { return };
@@ -61,7 +67,7 @@ fn one_runner_at_a_time_and_the_others_are_told() {
     assert_eq!(waiting.place.key().as_deref(), Some(KEY_A), "nobody switched before all verifiers have it");
     waiting.redis().cli(&["DEL", GHOST]);
     assert!(first.wait().success(), "{}", first.stderr.text());
-    assert!(first.stdout.text().contains(staged.as_str().unwrap()), "{}", first.stdout.text());
+    printed(&first, staged.as_str().unwrap());
     assert_eq!(listed(&waiting.sidecar.config_path())["fingerprint"], staged);
 }
 
@@ -88,7 +94,7 @@ fn a_revocation_waits_for_no_rotation_and_is_not_undone_by_it() {
     ended(&waiting.keys(&["revoke", "npu-worker"]), 0);
     waiting.redis().cli(&["DEL", GHOST]);
     assert_eq!(first.wait().code(), Some(1));
-    assert!(first.stdout.text().contains("changed by somebody else"), "{}", first.stdout.text());
+    printed(&first, "changed by somebody else");
     assert_eq!(waiting.place.key(), None);
 }
 
@@ -98,7 +104,7 @@ fn a_lease_that_was_lost_ends_the_work() {
     let (mut first, staged) = waiting.rotation();
     waiting.redis().cli(&["SET", "{service:key:npu-worker}:lease", "somebody else"]);
     assert_eq!(first.wait().code(), Some(1));
-    assert!(first.stdout.text().contains("was lost"), "{}", first.stdout.text());
+    printed(&first, "was lost");
     assert_eq!(listed(&waiting.sidecar.config_path())["next"]["fingerprint"], staged, "for the one who has it");
     assert_eq!(waiting.redis().cli(&["GET", "{service:key:npu-worker}:lease"]), "somebody else");
 }

@@ -1,6 +1,7 @@
 //! Rotation under load: signed traffic from sidecar to sidecar goes on, and not one request is refused.
 
-use super::super::support::redis::Redis;
+use super::super::support::process::Process;
+use super::super::support::redis::{Redis, Sentinels};
 use super::super::support::sidecar::Builder;
 use super::super::support::{count, eventually};
 use super::*;
@@ -128,4 +129,53 @@ fn what_is_due_is_rotated_and_what_is_not_is_left_alone() {
     assert_eq!(place.key().as_deref(), Some(KEY_A));
     let again = ended(&keys(&sidecar.config_path(), &["rotate", "--due"]), 0);
     assert!(!again.contains("rotated to"), "once: {again}");
+}
+
+#[test]
+fn rotations_and_a_failover_under_load_refuse_nobody() {
+    let Some(mut sentinels) = Sentinels::start() else { return };
+    sentinels.master().unwrap().put("npu-worker", KEY_A);
+    let upstream = Recorder::plain();
+    let follow = |builder: Builder| builder.set("keys", "redis", format!("{:?}", sentinels.url()));
+    let verifier = follow(Builder::guarding(upstream.address).unlimited()).start();
+    let signing = Builder::signing(&format!("http://{}", verifier.address));
+    let signer = follow(signing.set("service", "key", "\"redis\"")).start();
+    let (stop, good) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let bad = std::thread::scope(|scope| {
+        let senders = SENDERS.map(|mark| {
+            let (address, stop, good) = (signer.address, &stop, &good);
+            scope.spawn(move || traffic(address, mark, stop, good))
+        });
+        let rotate = |arguments: &[&str]| {
+            let arguments = [&["rotate", "npu-worker", "--json"], arguments].concat();
+            keys(&verifier.config_path(), &arguments)
+        };
+        let first = json(&rotate(&[]), 0);
+        eventually("the signer to use the new key", || {
+            let key = sentinels.master()?.cli(&["GET", &super::name("npu-worker")]);
+            signs_with(&upstream, &key)
+        });
+        // The next one begins, and in the middle of it the master goes.
+        let mut command = countersign();
+        command.args(["keys", "rotate", "npu-worker", "--force", "--config"]).arg(verifier.config_path());
+        let second = Process::start(&command);
+        let port = sentinels.master().unwrap().address.port();
+        let place = sentinels.servers.iter().position(|server| server.address.port() == port).unwrap();
+        sentinels.servers[place].stop();
+        eventually("another master", || sentinels.master().filter(|master| master.address.port() != port).map(drop));
+        drop(second);
+        let third = eventually("a rotation through the new master", || {
+            let output = rotate(&["--force"]);
+            said(&output);
+            output.status.success().then(|| json(&output, 0))
+        });
+        assert_ne!(third["fingerprint"], first["fingerprint"]);
+        eventually("the signer to use the last key", || {
+            let key = sentinels.master()?.cli(&["GET", &super::name("npu-worker")]);
+            signs_with(&upstream, &key)
+        });
+        stop.store(true, Ordering::Relaxed);
+        senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(bad.is_empty(), "{} of {} refused, first: {}", bad.len(), good.into_inner(), bad[0]);
 }

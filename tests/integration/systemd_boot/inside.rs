@@ -71,10 +71,29 @@ fn the_units_behave() {
     assert_eq!(property("ActiveState"), "active");
     println!("stops in order, and is started by a connection");
 
+    systemctl(&["start", "countersign-rotate.timer", "countersign-rotate.service"]);
+    let said = run("journalctl", &["--no-pager", "--unit", "countersign-rotate.service"]);
+    assert!(said.contains("npu-worker: not due"), "{said}");
+    rotates_within_its_hardening(inbound);
+
     watchdog(inbound);
     systemctl(&["stop", "countersign.socket", SERVICE]);
     assert_eq!(property("Result"), "success");
     assert_eq!(backend.faults(), Vec::<String>::new());
+}
+
+/// A key that is due is rotated by the unit, and the sidecar takes both.
+fn rotates_within_its_hardening(inbound: SocketAddr) {
+    let file = Path::new("/etc/countersign/keys/npu-worker.env");
+    let text = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, text + "SERVICE_KEY_MADE=1\n").unwrap();
+    systemctl(&["start", "countersign-rotate.service"]);
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(&format!("SERVICE_KEY_PREVIOUS={KEY_A}\n")), "{}", text.replace(KEY_A, "A"));
+    assert_eq!(run("stat", &["-c", "%a %U", file.to_str().unwrap()]).trim(), "600 countersign");
+    let signed = sign::headers(KEY_A, "npu-worker", "GET", "/api/internal");
+    assert_eq!(raw::exchange(inbound, format!("GET /api/internal HTTP/1.1\r\nHost: a\r\n{signed}\r\n")).status, 200);
+    println!("rotates a key that is due, within its hardening");
 }
 
 fn restarts_under_load(inbound: SocketAddr, times: usize) {
