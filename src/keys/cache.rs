@@ -91,8 +91,10 @@ impl std::fmt::Debug for Entry {
 /// What a person should hear of, once for each time it happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyEvent {
-    /// A key is gone before its time: it was deleted. It no longer counts.
+    /// A key was revoked, by word. It no longer counts.
     Revoked(ServiceId),
+    /// A key is gone before its time: it was deleted. It no longer counts.
+    Deleted(ServiceId),
     /// Redis let a key lapse; until when it still serves, by Redis's clock (`None`: no longer).
     Lapsed(ServiceId, Option<Millis>),
     /// A key is gone along with the data of Redis. It serves on for `stale`.
@@ -176,7 +178,7 @@ impl KeyCache {
                     }
                 }
                 None => {
-                    events.push(KeyEvent::Revoked(id));
+                    events.push(KeyEvent::Deleted(id));
                     continue;
                 }
             }

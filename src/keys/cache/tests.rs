@@ -56,7 +56,7 @@ fn a_key_that_vanishes_before_its_expiry_was_deleted_and_counts_no_more() {
     for left in [EXPIRY_SLACK + 1, DAY / 2, DAY] {
         let mut cache = one();
         let now = START + DAY - left;
-        assert_eq!(cache.heard(listing(now, vec![]), PATIENCE, now), [KeyEvent::Revoked(id("a"))], "{left}");
+        assert_eq!(cache.heard(listing(now, vec![]), PATIENCE, now), [KeyEvent::Deleted(id("a"))], "{left}");
         assert_eq!(ids(&cache), [""; 0]);
     }
 }
@@ -66,7 +66,7 @@ fn a_key_without_expiry_that_vanishes_was_deleted() {
     let mut cache = KeyCache::default();
     cache.heard(listing(START, vec![("a", Ok(stored("a", None)))]), PATIENCE, START);
     let much_later = START + 1000 * DAY;
-    assert_eq!(cache.heard(listing(much_later, vec![]), PATIENCE, much_later), [KeyEvent::Revoked(id("a"))]);
+    assert_eq!(cache.heard(listing(much_later, vec![]), PATIENCE, much_later), [KeyEvent::Deleted(id("a"))]);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_lapsed_key_that_is_written_again_is_as_good_as_new() {
     cache.heard(listing(now + 1, vec![("a", Ok(stored("b", Some(DAY))))]), PATIENCE, now + 1);
     assert_eq!((cache.lapsed(), cache.current(&id("a")).unwrap().fingerprint()), (0, fingerprint("b")));
     let deleted = cache.heard(listing(now + 2, vec![]), PATIENCE, now + 2);
-    assert_eq!(deleted, [KeyEvent::Revoked(id("a"))], "by its new expiry");
+    assert_eq!(deleted, [KeyEvent::Deleted(id("a"))], "by its new expiry");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn word_of_a_revocation_ends_the_grace_and_outweighs_an_expiry() {
 fn expiry_counts_by_the_clock_of_redis() {
     let mut cache = one();
     let (redis, ours) = (START + DAY / 2, START + 10 * DAY);
-    assert_eq!(cache.heard(listing(redis, vec![]), PATIENCE, ours), [KeyEvent::Revoked(id("a"))], "our clock jumped");
+    assert_eq!(cache.heard(listing(redis, vec![]), PATIENCE, ours), [KeyEvent::Deleted(id("a"))], "our clock jumped");
     let mut cache = KeyCache::default();
     cache.heard(listing(START + 5 * DAY, vec![("a", Ok(stored("a", Some(DAY))))]), PATIENCE, START);
     assert_eq!(cache.expiries()[&id("a")], START + DAY, "shown by ours");
@@ -153,7 +153,7 @@ fn a_lost_key_that_is_written_again_counts_as_written_and_may_be_deleted_again()
     assert_eq!(cache.heard(back, PATIENCE, START + 2), []);
     assert_eq!((cache.lost(), cache.current(&id("a")).unwrap().fingerprint()), (0, fingerprint("b")));
     let deleted = cache.heard(listing(START + 3, vec![]), PATIENCE, START + 3);
-    assert_eq!(deleted, [KeyEvent::Revoked(id("a"))]);
+    assert_eq!(deleted, [KeyEvent::Deleted(id("a"))]);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn while_the_mark_stays_every_key_that_vanishes_was_deleted_be_it_all_of_them() 
     let keys = vec![("a", Ok(stored("a", Some(DAY)))), ("b", Ok(stored("b", None)))];
     cache.heard(listing(START, keys), PATIENCE, START);
     let events = cache.heard(listing(START + 1, vec![]), PATIENCE, START + 1);
-    assert_eq!(events, [KeyEvent::Revoked(id("a")), KeyEvent::Revoked(id("b"))]);
+    assert_eq!(events, [KeyEvent::Deleted(id("a")), KeyEvent::Deleted(id("b"))]);
     assert!(cache.keys().is_empty() && cache.is_reachable());
 }
 
@@ -180,7 +180,7 @@ fn without_a_mark_before_nothing_is_taken_for_lost() {
     let keys = vec![("a", Ok(stored("a", Some(DAY))))];
     cache.heard(Listing { database: None, ..listing(START, keys) }, PATIENCE, START);
     let events = cache.heard(emptied(START + 1, Some("new")), PATIENCE, START + 1);
-    assert_eq!(events, [KeyEvent::Revoked(id("a"))]);
+    assert_eq!(events, [KeyEvent::Deleted(id("a"))]);
 }
 
 #[test]

@@ -95,7 +95,8 @@ impl Told {
 /// What happened to a key.
 pub(super) fn event(event: &KeyEvent) {
     match event {
-        KeyEvent::Revoked(id) => {
+        KeyEvent::Revoked(id) => tracing::warn!(service = %id, "the key was revoked: it is no longer taken"),
+        KeyEvent::Deleted(id) => {
             tracing::error!(service = %id, "the key was deleted in redis before its expiry: it is no longer taken");
         }
         KeyEvent::Lapsed(id, Some(until)) => tracing::error!(

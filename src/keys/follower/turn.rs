@@ -223,5 +223,5 @@ impl Follower {
 }
 
 fn deleted(events: &[KeyEvent]) -> u64 {
-    events.iter().filter(|event| matches!(event, KeyEvent::Revoked(_))).count() as u64
+    events.iter().filter(|event| matches!(event, KeyEvent::Revoked(_) | KeyEvent::Deleted(_))).count() as u64
 }
