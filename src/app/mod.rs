@@ -17,6 +17,7 @@
 //! | file | the question it answers |
 //! |---|---|
 //! | [`start`] | What is made, in which order? |
+//! | `key_follower` | How do the keys of Redis take effect while it runs? |
 //! | [`reload`] | How does a new configuration take effect, whole or not at all? |
 //! | [`control`] | What happens while it runs: signals, changed files, the watchdog, the end? |
 //! | [`listeners`], [`holder`] | Where do we listen, and who is in the way? |

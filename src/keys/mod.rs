@@ -2,6 +2,17 @@
 //!
 //! Keys are listed into a table in the background; a request never waits for a source while a table exists. A claimed id is an
 //! index into that table and nothing else: it never becomes part of a path or a command.
+//!
+//! | file | the question it answers |
+//! |---|---|
+//! | [`dir`], [`key_file`], [`env_file`], [`secret_file`] | Which keys are in files, and may these be trusted? |
+//! | [`write`] | How does a file change whole or not at all? |
+//! | [`redis`] | Which keys are in Redis, and how do they change there? |
+//! | [`cache`] | Which of them count now, given what Redis said when? Pure. |
+//! | [`follower`] | When is Redis asked, and who is told? |
+//! | [`sealed`] | What serves after a restart while Redis is away? |
+//! | [`expiry`], [`status`] | Whose key is about to lapse, and how does it stand? |
+//! | [`store`], [`record`], [`rotation`], [`usage`] | How do commands make, rotate and revoke keys wherever they live, and who used them last? |
 
 use crate::signature::key::{ServiceId, ServiceKeys};
 use crate::signature::verify::KeyLookup;
