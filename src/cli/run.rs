@@ -21,7 +21,9 @@ Examples:
     countersign run --upstream http://127.0.0.1:8000 \\
       --listen 127.0.0.1:8001 --protect /api/internal
 
-A file may guard ([inbound]), sign ([[outbound]]), or both; config/countersign.toml has every key.
+A file may guard ([inbound]), sign ([[outbound]]), or both; config/countersign.toml has every key. A program's calls get to \
+an [[outbound]] by another base URL, by HTTP_PROXY (with NO_PROXY for what is not listed; aiohttp wants trust_env=True), \
+by a redirected port (nft), or by a unix socket.
 
 Environment: SERVICE_ID with SERVICE_KEY_FILE or SERVICE_KEY (who signs); BACKEND_HOST and BACKEND_PORT (where an [[outbound]] \
 leads that names no upstream); REDIS_HOST and REDIS_PORT (where keys come from, if Redis is asked and no URL names it), \

@@ -246,3 +246,70 @@ fn without_a_key_nothing_that_would_be_signed_leaves() {
     assert_eq!(judged("CONNECT a:80", proxy), Ok(Passage::Tunnel(0)));
     assert_eq!(judged("GET http://b/", proxy), REFUSED, "what is refused in any case is refused for that");
 }
+
+/// Random edits of a listed URL: whatever passes is written as it is listed, but for the case of its letters.
+#[test]
+fn no_edit_of_a_listed_url_leads_anywhere_else() {
+    let listed = [
+        "http://172.16.168.20:8001",
+        "http://backend.internal",
+        "https://secure.internal:443",
+        "http://[fd00::20]:8001",
+    ];
+    let pieces = [
+        "@",
+        ":",
+        ".",
+        "%2e",
+        "%00",
+        "0",
+        "[",
+        "]",
+        "\\",
+        "//",
+        "evil.example",
+        "::",
+        "0x",
+        "?",
+        ";",
+        "-",
+        "8001",
+        "A",
+    ];
+    let mut seed = 20_261_122_u32;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 8) as usize % below
+    };
+    let mut passed = 0;
+    for _ in 0..20_000 {
+        let mut url = format!("{}/p", listed[random(listed.len())]);
+        for _ in 0..=random(2) {
+            let at = random(url.len() + 1);
+            let until = (at + random(3)).min(url.len());
+            url.replace_range(at..until, pieces[random(pieces.len())]);
+        }
+        let text = format!("GET {url} HTTP/1.1\r\nHost: 127.0.0.1:9001\r\n\r\n");
+        if RequestHead::parse_as(text.as_bytes(), &LIMITS, TargetForms::Any).is_err() {
+            continue;
+        }
+        let Ok(Passage::Allowed(place)) = forward(&format!("GET {url}"), "Host: 127.0.0.1:9001\r\n") else {
+            continue;
+        };
+        passed += 1;
+        let lower = url.to_ascii_lowercase();
+        let written =
+            ["http://172.16.168.20:8001", "http://backend.internal", "https://secure.internal", "http://[fd00:"]
+                [place];
+        let rest = lower.strip_prefix(written).unwrap_or_else(|| panic!("{url} was taken for {written}"));
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let good = match place {
+            0 => rest[..end].is_empty(),
+            1 => matches!(&rest[..end], "" | ":80"),
+            2 => matches!(&rest[..end], "" | ":443"),
+            _ => rest[..end].ends_with("20]:8001"),
+        };
+        assert!(good, "{url} was taken for {written}");
+    }
+    assert!(passed > 100, "{passed}: the edits were too rough to show anything");
+}

@@ -25,6 +25,30 @@ fn sent(text: &str, trusted: bool) -> String {
     String::from_utf8(out).unwrap()
 }
 
+#[test]
+fn a_head_is_signed_in_its_place_and_anew_when_it_is_sent_again() {
+    use crate::signature::key::{ServiceId, ServiceKey};
+    let key = ServiceKey::from_text(&"a".repeat(64)).unwrap();
+    let signer = Signer { id: ServiceId::parse("test-service").unwrap(), key: key.into() };
+    let upstream = Upstream::http("backend.internal", 80);
+    let known = Known { request_id: "id-1", upstream: &upstream, reached: None, says: Says::Ourselves(&signer) };
+    let text = "POST /api/test HTTP/1.1\r\nHost: 127.0.0.1:9001\r\nX-Service-ID: other\r\nContent-Length: 2\r\n\r\n";
+    let (request, mut out) = (head(text), Vec::new());
+    let mut place = request_head(&mut out, &request, &known);
+    out.extend_from_slice(b"ab");
+    let expected = |timestamp: &str, signature: &str| {
+        format!(
+            "POST /api/test HTTP/1.1\r\nHost: backend.internal\r\nX-Request-ID: id-1\r\nX-Service-ID: test-service\r\n\
+             X-Service-Timestamp: {timestamp}\r\nX-Service-Signature: {signature}\r\nContent-Length: 2\r\n\r\nab"
+        )
+    };
+    for seconds in [1, 1_234_567_890] {
+        place.sign(&mut out, &request, &signer, seconds);
+    }
+    let known_answer = "de80db4cb5149e8db2bc61c3bdf7a8ea2b58be7aeca6bf7e988804046fa13403";
+    assert_eq!(String::from_utf8(out).unwrap(), expected("1234567890", known_answer));
+}
+
 const OURS: &str = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a.example\r\nX-Request-ID: id-1\r\n";
 
 #[test]

@@ -5,6 +5,7 @@ use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::{Decision, Outcome, Refusal};
 use crate::policy::enforcement::{Mode, Percentage, Sampling};
 use crate::policy::failure_limit::FailureLimit;
+use crate::policy::outbound::OutboundRefusal;
 use crate::policy::override_token::OverrideToken;
 use crate::policy::replay::ReplayTable;
 use crate::request::certificate::ClientCertificate;
@@ -230,6 +231,10 @@ fn no_request_makes_a_new_series() {
     }
     for fault in UpstreamFault::ALL {
         metrics.worker(0).upstream_fault(fault);
+    }
+    for refusal in OutboundRefusal::ALL.map(Some).into_iter().chain([None]) {
+        metrics.worker(0).recorded_outbound(refusal);
+        metrics.worker(0).answered_outbound(999, 1, refusal.map(|_| 1));
     }
     assert_eq!(names(&metrics), before);
 }
