@@ -65,7 +65,10 @@ enum Form {
 }
 
 impl Logger {
-    fn takes(&self, level: Level) -> bool {
+    /// What the frame layer of HTTP/2 calls a warning, a stranger can bring about with every frame: it is for diagnosis.
+    fn takes(&self, metadata: &Metadata<'_>) -> bool {
+        let own = *metadata.level();
+        let level = if metadata.target().starts_with("h2::") { own.max(Level::DEBUG) } else { own };
         rank(LevelFilter::from_level(level)) <= self.level.load(Ordering::Relaxed)
     }
 }
@@ -73,11 +76,11 @@ impl Logger {
 impl Subscriber for Logger {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         // asked again whenever the level changes, so that what is off costs one branch
-        if metadata.is_event() && self.takes(*metadata.level()) { Interest::always() } else { Interest::never() }
+        if metadata.is_event() && self.takes(metadata) { Interest::always() } else { Interest::never() }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && self.takes(*metadata.level())
+        metadata.is_event() && self.takes(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -345,6 +348,16 @@ mod tests {
         });
         let levels: Vec<&str> = lines.iter().map(|line| line.split_ascii_whitespace().nth(1).unwrap()).collect();
         assert_eq!(levels, ["ERROR", "WARN", "ERROR", "WARN", "INFO", "DEBUG", "ERROR"]);
+    }
+
+    #[test]
+    fn what_strangers_make_the_frame_layer_warn_of_is_no_warning() {
+        let lines = lines(Form::Text, LogLevel::Info, |handle| {
+            tracing::warn!(target: "h2::proto::ping_pong", "first");
+            handle.set_level(LogLevel::Debug);
+            tracing::warn!(target: "h2::proto::ping_pong", "second");
+        });
+        assert!(lines.len() == 1 && lines[0].contains("second"), "{lines:?}");
     }
 
     #[test]

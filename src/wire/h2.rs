@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Bytes a pipe holds in each direction.
@@ -121,15 +122,19 @@ pub enum Drawn {
     Cut,
     /// The stream's peer takes no more.
     Gone,
+    /// It has made no room for the whole time allowed.
+    Idle,
 }
 
-/// Draws a body out of a pipe into a stream. `buffer`: what was read of the pipe already.
+/// Draws a body out of a pipe into a stream. `buffer`: what was read of the pipe already; `idle`: how long the stream's peer
+/// may leave its window closed.
 pub async fn draw(
     pipe: &Socket,
     buffer: &mut Buffer,
     buffers: &BufferPool,
     length: BodyLength,
     sender: &mut Sender,
+    idle: Duration,
 ) -> Drawn {
     let mut left = match length {
         BodyLength::Exactly(left) => left,
@@ -156,8 +161,10 @@ pub async fn draw(
                     left -= count as u64;
                 }
                 let is_last = length != BodyLength::Chunked && left == 0;
-                if sender.data(&buffer.filled()[..count], is_last).await.is_err() {
-                    return Drawn::Gone;
+                match sender.data(&buffer.filled()[..count], is_last, idle).await {
+                    Ok(()) => {}
+                    Err(SendFault::Gone) => return Drawn::Gone,
+                    Err(SendFault::Idle) => return Drawn::Idle,
                 }
                 buffer.consume(count);
                 if is_last {
@@ -196,6 +203,15 @@ fn trailers(section: &[u8]) -> Option<Option<HeaderMap>> {
     Some((!trailers.is_empty()).then_some(trailers))
 }
 
+/// Why data could not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendFault {
+    /// The stream is gone.
+    Gone,
+    /// Its peer has made no room for the whole time allowed.
+    Idle,
+}
+
 /// The sending half of a stream.
 #[derive(Debug)]
 pub struct Sender {
@@ -208,19 +224,24 @@ impl Sender {
         Sender { stream }
     }
 
-    /// Sends data as the window has room for it.
+    /// Sends data as the window has room for it; each wait for room takes at most `idle`.
     ///
     /// # Errors
-    /// The stream is gone.
-    pub async fn data(&mut self, mut data: &[u8], is_last: bool) -> Result<(), ::h2::Error> {
+    /// See [`SendFault`].
+    pub async fn data(&mut self, mut data: &[u8], is_last: bool, idle: Duration) -> Result<(), SendFault> {
         while !data.is_empty() {
             self.stream.reserve_capacity(data.len());
-            let room = match poll_fn(|cx| self.stream.poll_capacity(cx)).await {
-                Some(room) => room?.min(data.len()),
-                None => return Err(Reason::STREAM_CLOSED.into()),
+            let room = match poll_fn(|cx| Poll::Ready(self.stream.poll_capacity(cx))).await {
+                Poll::Ready(room) => room,
+                // Only a closed window pays for a timer.
+                Poll::Pending => tokio::time::timeout(idle, poll_fn(|cx| self.stream.poll_capacity(cx)))
+                    .await
+                    .map_err(|_| SendFault::Idle)?,
             };
-            let (now, later) = data.split_at(room);
-            self.stream.send_data(Bytes::copy_from_slice(now), is_last && later.is_empty())?;
+            let Some(Ok(room)) = room else { return Err(SendFault::Gone) };
+            let (now, later) = data.split_at(room.min(data.len()));
+            let sent = self.stream.send_data(Bytes::copy_from_slice(now), is_last && later.is_empty());
+            sent.map_err(|_| SendFault::Gone)?;
             data = later;
         }
         Ok(())

@@ -149,6 +149,16 @@ impl PipeEnd {
         }
     }
 
+    /// Waits until the other end is gone, or has said that nothing more comes; what waits to be read does not count.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut channel = self.incoming.borrow_mut();
+        if channel.state == State::Open {
+            channel.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
     /// Is there neither a byte nor an end to read?
     pub fn is_quiet(&self) -> bool {
         !self.incoming.borrow().has_something()

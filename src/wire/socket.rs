@@ -63,6 +63,11 @@ impl Socket {
         poll_fn(|cx| self.stream.borrow_mut().poll_readable(cx)).await
     }
 
+    /// Waits until the other end of a pipe is gone, whatever waits to be read. Never ready for any other connection.
+    pub async fn ended(&self) {
+        poll_fn(|cx| self.stream.borrow().poll_ended(cx)).await;
+    }
+
     /// Reads once into the buffer; 0 is the end. At most `limit` bytes are held.
     pub async fn read(&self, buffer: &mut Buffer, pool: &BufferPool, limit: usize) -> io::Result<usize> {
         poll_fn(|cx| self.poll_read(cx, buffer, pool, limit)).await

@@ -67,6 +67,14 @@ impl Stream {
         }
     }
 
+    /// Waits for the end of a pipe, past what it holds; the kernel tells of none before what came first.
+    pub(super) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Stream::Plain(_) | Stream::Tls(_) => Poll::Pending,
+            Stream::Pipe(pipe) => pipe.poll_ended(cx),
+        }
+    }
+
     /// Is there neither a byte nor an end waiting? Asks the kernel itself: what the runtime knows may be a turn old, and
     /// inside a task that has used up its budget it says nothing at all.
     pub(super) fn is_quiet(&mut self) -> bool {

@@ -203,7 +203,7 @@ impl Session<'_> {
         self.streams.spawn_local(async move {
             let pipe = Socket::new(Stream::Pipe(ours));
             tokio::join!(
-                stream::carry(respond, body, framing, to_head, pipe, &worker.buffers),
+                stream::carry(respond, body, framing, to_head, pipe, &worker),
                 client.serve_one(&worker, head)
             );
         });

@@ -10,10 +10,11 @@
 //! 5. fields that speak about a connection have no place in the answer; trailers come behind its body.
 
 use super::super::respond;
+use super::super::worker::Worker;
 use crate::request::framing::Framing;
 use crate::upstream::answer::{AnswerHead, MAX_ANSWER_HEAD, head_end};
 use crate::wire::body::BodyLength;
-use crate::wire::buffer::{Buffer, BufferPool};
+use crate::wire::buffer::Buffer;
 use crate::wire::h2::{self, Drawn, Sender};
 use crate::wire::socket::Socket;
 use ::h2::server::SendResponse;
@@ -31,7 +32,7 @@ pub(super) async fn carry(
     framing: Option<Framing>,
     to_head: bool,
     pipe: Socket,
-    buffers: &BufferPool,
+    worker: &Worker,
 ) {
     let upload = async {
         let Some(framing) = framing else { return pending().await };
@@ -41,7 +42,7 @@ pub(super) async fn carry(
             Err(h2::PourFault::Stream) => {}
         }
     };
-    let mut answer = Answer { respond, pipe: &pipe, buffer: Buffer::default(), buffers };
+    let mut answer = Answer { respond, pipe: &pipe, buffer: Buffer::default(), worker };
     tokio::select! {
         biased;
         () = answer.carry(to_head) => {}
@@ -54,7 +55,7 @@ struct Answer<'a> {
     respond: SendResponse<Bytes>,
     pipe: &'a Socket,
     buffer: Buffer,
-    buffers: &'a BufferPool,
+    worker: &'a Worker,
 }
 
 impl Answer<'_> {
@@ -76,10 +77,17 @@ impl Answer<'_> {
         let Ok(stream) = self.respond.send_response(response, is_whole) else { return };
         if !is_whole {
             let mut sender = Sender::new(stream);
-            match h2::draw(self.pipe, &mut self.buffer, self.buffers, head.length(), &mut sender).await {
+            let write_idle = self.worker.shared.snapshot.load().config.timeouts.write_idle;
+            let buffers = &self.worker.buffers;
+            match h2::draw(self.pipe, &mut self.buffer, buffers, head.length(), &mut sender, write_idle).await {
                 Drawn::Whole => {}
                 Drawn::Cut => sender.reset(Reason::INTERNAL_ERROR),
                 Drawn::Gone => self.pipe.reset_on_close(),
+                Drawn::Idle => {
+                    self.worker.metrics.timed_out("write_idle");
+                    self.pipe.reset_on_close();
+                    sender.reset(Reason::CANCEL);
+                }
             }
         }
     }
@@ -95,7 +103,7 @@ impl Answer<'_> {
             }
             looked_at = self.buffer.filled().len();
             // Our own text, bounded where it came from; what we add to it is small.
-            let read = self.pipe.read(&mut self.buffer, self.buffers, 2 * MAX_ANSWER_HEAD);
+            let read = self.pipe.read(&mut self.buffer, &self.worker.buffers, 2 * MAX_ANSWER_HEAD);
             let gone = poll_fn(|cx| self.respond.poll_reset(cx));
             tokio::select! {
                 biased;

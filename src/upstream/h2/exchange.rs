@@ -46,15 +46,17 @@ pub(super) async fn carry(mut send: SendRequest<Bytes>, scheme: &'static str, pi
     let is_delivered = Cell::new(false);
     let upload = async {
         if !is_whole {
-            match draw(&pipe, &mut buffer, buffers, head.framing().into(), &mut sender).await {
-                Drawn::Whole => {}
+            // Whoever forwards watches over how long it takes, and ends the pipe.
+            match draw(&pipe, &mut buffer, buffers, head.framing().into(), &mut sender, NO_TIMER).await {
                 // It may have answered before it stopped reading: the answer decides.
-                Drawn::Gone => return pending().await,
+                Drawn::Whole | Drawn::Gone | Drawn::Idle => {}
                 Drawn::Cut => return,
             }
         }
-        // Nothing more comes but the end.
-        let _ = pipe.readable().await;
+        pending().await
+    };
+    let ended = async {
+        pipe.ended().await;
         if is_delivered.get() {
             // Who has all of the answer does not wait for the stream's own end; but a reset now would be a reproach.
             tokio::time::sleep(END).await;
@@ -69,6 +71,7 @@ pub(super) async fn carry(mut send: SendRequest<Bytes>, scheme: &'static str, pi
             false
         }
         () = upload => true,
+        () = ended => true,
     };
     if is_cut {
         sender.reset(Reason::CANCEL);

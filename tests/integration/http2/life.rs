@@ -92,6 +92,26 @@ fn a_stream_that_is_open_keeps_its_connection_and_a_body_that_stops_coming_does_
 }
 
 #[test]
+fn a_reader_that_opens_no_window_is_cut_off_alone() {
+    let upstream = Recorder::with(|exchange| match exchange.request.target.as_str() {
+        "/large" => exchange.reply(200, vec![b'l'; 1_000_000]),
+        _ => exchange.reply(200, "ok"),
+    });
+    let sidecar = Builder::guarding(upstream.address)
+        .set("inbound", "h2c", "true")
+        .set("timeouts", "write_idle", "\"300ms\"")
+        .start();
+    let mut client = Frames::connect(sidecar.address);
+    client.is_mute = true;
+    let large = client.request(&pseudo("GET", "/large"), true);
+    let outcome = client.outcome(large);
+    assert!(outcome.reset.is_some() && !outcome.whole && outcome.body.len() < 100_000, "{:?}", outcome.reset);
+    assert!(sidecar.metric("countersign_timeouts_total", &["timer=\"write_idle\""]) >= 1.0);
+    client.send(frame(frames::WINDOW_UPDATE, 0, 0, &100_000_u32.to_be_bytes()));
+    assert_eq!(client.get("/small", &[]).status, 200);
+}
+
+#[test]
 fn http_1_is_served_beside_prior_knowledge_however_it_begins() {
     let upstream = Recorder::plain();
     let sidecar = guarding(upstream.address);

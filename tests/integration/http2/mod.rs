@@ -5,6 +5,7 @@ mod calls;
 mod floods;
 mod life;
 mod messages;
+mod random;
 mod same;
 mod upstreams;
 

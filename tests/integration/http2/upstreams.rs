@@ -127,7 +127,7 @@ fn a_client_that_is_gone_resets_its_stream_and_a_body_that_breaks_off_never_ends
     });
     drop(client);
     let got = upstream.the("/cut");
-    assert!(!got.whole && got.body == b"begun", "{got:?}");
+    assert!(!got.whole && b"begun".starts_with(&got.body), "{got:?}");
     let mut client = Client::connect(sidecar.address);
     client.send("POST /bad HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n");
     eventually("the request in flight", || {

@@ -39,6 +39,11 @@ impl Outcome {
         self.fields.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
+    /// The connection ended before anything came of it.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.status == 0 && self.reset.is_none()
+    }
+
     /// `reason` of a refusal's body.
     #[track_caller]
     pub(crate) fn reason(&self) -> String {
@@ -65,7 +70,7 @@ pub(crate) struct Frames {
     /// The header block that is not whole: its stream, what came of it, and whether the stream ends with it.
     block: Option<(u32, Vec<u8>, bool)>,
     pub(crate) go_away: Option<u32>,
-    /// It answers neither SETTINGS nor PING by itself: within a header block nothing else may come.
+    /// It answers neither SETTINGS nor PING and opens no window by itself: within a header block nothing else may come.
     pub(crate) is_mute: bool,
     /// Answers to PINGs.
     pub(crate) pongs: usize,
@@ -134,6 +139,18 @@ impl Frames {
         let flags = END_HEADERS | if is_whole { END_STREAM } else { 0 };
         self.send(frame(HEADERS, flags, stream, &block(fields)));
         stream
+    }
+
+    /// A request of these bytes; what came of it.
+    #[track_caller]
+    pub(crate) fn exchange(&mut self, fields: &[(&[u8], &[u8])]) -> Outcome {
+        let mut block = Vec::new();
+        for (name, value) in fields {
+            hpack::put(&mut block, name, value);
+        }
+        let stream = self.open();
+        self.send(frame(HEADERS, END_HEADERS | END_STREAM, stream, &block));
+        self.outcome(stream)
     }
 
     /// The next stream's number, for those who write its frames themselves.
@@ -215,7 +232,7 @@ impl Frames {
                 let outcome = self.outcomes.entry(stream).or_default();
                 outcome.body.extend_from_slice(&payload);
                 outcome.whole = flags & END_STREAM != 0;
-                if !payload.is_empty() {
+                if !payload.is_empty() && !self.is_mute {
                     let more = (payload.len() as u32).to_be_bytes();
                     self.send(frame(WINDOW_UPDATE, 0, 0, &more));
                     self.send(frame(WINDOW_UPDATE, 0, stream, &more));

@@ -141,12 +141,12 @@ async fn answer(log: Arc<Log>, request: Request<RecvStream>, mut respond: SendRe
             if before == 0 {
                 return respond.send_reset(Reason::REFUSED_STREAM);
             }
-            let mut stream = respond.send_response(ok(200).body(()).unwrap(), false).unwrap();
+            let Ok(mut stream) = respond.send_response(ok(200).body(()).unwrap(), false) else { return };
             return drop(stream.send_data(Bytes::from_static(b"again"), true));
         }
         "/early" => {
             log.seen.lock().unwrap().push(seen);
-            let mut stream = respond.send_response(ok(413).body(()).unwrap(), false).unwrap();
+            let Ok(mut stream) = respond.send_response(ok(413).body(()).unwrap(), false) else { return };
             return drop(stream.send_data(Bytes::from_static(b"enough"), true));
         }
         "/100" => drop(respond.send_informational(ok(100).body(()).unwrap())),
@@ -175,14 +175,14 @@ async fn answer(log: Arc<Log>, request: Request<RecvStream>, mut respond: SendRe
         "/head" => drop(respond.send_response(ok(200).header("content-length", "77").body(()).unwrap(), true)),
         "/half" => {
             let head = ok(200).header("content-length", "100").body(()).unwrap();
-            let mut stream = respond.send_response(head, false).unwrap();
+            let Ok(mut stream) = respond.send_response(head, false) else { return };
             let _ = stream.send_data(Bytes::from_static(b"half"), false);
             tokio::task::yield_now().await;
             stream.send_reset(Reason::INTERNAL_ERROR);
         }
         "/trailers" => {
             let head = ok(200).header("set-cookie", "a=1").header("set-cookie", "b=2").body(()).unwrap();
-            let mut stream = respond.send_response(head, false).unwrap();
+            let Ok(mut stream) = respond.send_response(head, false) else { return };
             let _ = stream.send_data(Bytes::from_static(b"with trailers"), false);
             let mut trailers = HeaderMap::new();
             trailers.insert("x-behind", "it".parse().unwrap());
@@ -191,7 +191,7 @@ async fn answer(log: Arc<Log>, request: Request<RecvStream>, mut respond: SendRe
         }
         _ => {
             let head = ok(200).header("content-length", "2").body(()).unwrap();
-            let mut stream = respond.send_response(head, false).unwrap();
+            let Ok(mut stream) = respond.send_response(head, false) else { return };
             let _ = stream.send_data(Bytes::from_static(b"ok"), true);
         }
     }
