@@ -3,13 +3,16 @@
 //! `keys list` and `keys rotate` read it. What is taken is told within half a second of a change, what was used every ten seconds
 //! and at the end. While Redis cannot be asked, what was used waits here; a key has one last use, so no more waits than there are keys.
 
+use crate::clock;
 use crate::config::{Config, KeySourceKind, Redis};
 use crate::keys::KeyTable;
 use crate::keys::redis::RedisStore;
 use crate::keys::usage::{Usage, UsageBoard, file, merge};
 use crate::proxy::Shared;
-use crate::snapshot::SnapshotCell;
+use crate::signature::key::ServiceId;
+use crate::snapshot::{Snapshot, SnapshotCell};
 use crate::telemetry::metrics::Metrics;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +25,12 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Every how many looks it is told what was used.
 const LOOKS_A_TELLING: u32 = 20;
+
+/// Seconds for which the last use of a key is remembered: longer than a key lives.
+const KEPT: u64 = 400 * 86_400;
+
+/// Seconds between two warnings about one service.
+const WARNINGS: u64 = 3600;
 
 /// How long the end waits for Redis to be told.
 const END: Duration = Duration::from_secs(2);
@@ -67,6 +76,8 @@ struct Teller {
     redis: Option<(Redis, RedisStore)>,
     /// What was last told to be taken.
     taken: Option<Arc<KeyTable>>,
+    /// When it was last said that an old key is still used, in Unix seconds.
+    warned: BTreeMap<ServiceId, u64>,
 }
 
 impl Teller {
@@ -79,7 +90,18 @@ impl Teller {
             Usage::new()
         });
         let (unwritten, untold) = (false, Usage::new());
-        Teller { board, snapshot, metrics, state_dir, known, unwritten, untold, redis: None, taken: None }
+        Teller {
+            board,
+            snapshot,
+            metrics,
+            state_dir,
+            known,
+            unwritten,
+            untold,
+            redis: None,
+            taken: None,
+            warned: BTreeMap::new(),
+        }
     }
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
@@ -124,7 +146,11 @@ impl Teller {
                 self.unwritten |= merge(self.known.entry(id.clone()).or_default(), key, used);
             }
         }
+        self.warn_of_overdue(&snapshot);
         if self.unwritten {
+            let now = clock::unix_seconds();
+            self.known.values_mut().for_each(|keys| keys.retain(|_, used| used.at.saturating_add(KEPT) > now));
+            self.known.retain(|_, keys| !keys.is_empty());
             match file::write_usage(&self.state_dir, &self.known) {
                 Ok(()) => self.unwritten = false,
                 Err(error) => tracing::warn!(%error, "cannot write when keys were used to the state directory"),
@@ -136,6 +162,27 @@ impl Teller {
             return;
         };
         self.tell_redis(settings).await;
+    }
+
+    /// A key that should be out of use and is not: said at most once an hour for each service.
+    fn warn_of_overdue(&mut self, snapshot: &Snapshot) {
+        let now = clock::unix_seconds();
+        for (id, keys) in snapshot.keys.iter() {
+            let (Some(until), Some(old)) = (keys.overlap_until, &keys.previous) else { continue };
+            let used = self.known.get(id).and_then(|of_it| of_it.get(&old.fingerprint()));
+            let said = self.warned.get(id).copied().unwrap_or_default();
+            let Some(used) = used.filter(|used| used.at > until.max(said)) else { continue };
+            if now.saturating_sub(said) < WARNINGS {
+                continue;
+            }
+            self.warned.insert(id.clone(), now);
+            tracing::warn!(
+                service = %id,
+                fingerprint = %old.fingerprint(),
+                client = used.client,
+                "the key before the last rotation should be out of use and is not: let that program load the new one"
+            );
+        }
     }
 
     async fn tell_redis(&mut self, settings: &Redis) {

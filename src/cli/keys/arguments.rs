@@ -6,29 +6,34 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const GENERATE_HELP: &str = "\
-A key is 256 random bits as 64 lowercase hex digits: in Redis where the configuration asks there first, else in DIR/ID.env
-with mode 600. Give the same key to the service that signs with it (keys export). The key itself is never printed.
+A key is 256 random bits as 64 lowercase hex digits: in Redis where the configuration asks there
+first, else in DIR/ID.env with mode 600. Give the same key to the service that signs with it
+(keys export). The key itself is never printed.
 
 Examples:
   countersign keys generate npu-worker ai-stack
   countersign keys generate npu-worker --dir ./keys --force";
 
 const LIST_HELP: &str = "\
-LEFT is the time until Redis lets the key lapse; a key in a file never lapses, and LEFT is reckoned from [keys].ttl.
+LEFT is the time until Redis lets the key lapse. A key in a file never lapses: there it is
+reckoned from [keys].ttl.
 
 Examples:
   countersign keys list
-  countersign keys list --fail-below 30d     exit code 1 where a key has less, or a configured service none";
+  countersign keys list --fail-below 30d
+      exit code 1 where a key has less, or a configured service none";
 
 const EXPORT_HELP: &str = "\
-DIR/ID.env, mode 600: SERVICE_ID, SERVICE_KEY, and what else a service of the fleet reads there. Never to a terminal or pipe.
+DIR/ID.env, mode 600: SERVICE_ID, SERVICE_KEY, and what else a service of the fleet reads there.
+Never to a terminal or a pipe.
 
 Example:
   countersign keys export npu-worker --out ./for-vm22";
 
 const IMPORT_HELP: &str = "\
-Each file is checked before anything is written. Files stay as they are where they are; only SERVICE_ID and
-SERVICE_KEY are taken over. One that others can read is imported too, and reported: its key may be known.
+Each file is checked before anything is written. Files stay as they are where they are; only
+SERVICE_ID and SERVICE_KEY are taken over. One that others can read is imported too, and
+reported: its key may be known.
 
 Examples:
   countersign keys import                        everything below /etc/autobot/service-keys
@@ -37,18 +42,22 @@ Examples:
   countersign keys import --to redis             into Redis, for the whole fleet";
 
 const ROTATE_HELP: &str = "\
-1. A new key is staged: verifiers take it, nobody signs with it.  2. Every running verifier has it.  3. It becomes the
-key; the old one stays valid for [keys].overlap, and beyond that while a verifier still sees it used. No request is
-refused for it. A rotation that was interrupted is gone on with by the next one.
+1. A new key is staged: verifiers take it, nobody signs with it.
+2. Every running verifier says that it takes it.
+3. It becomes the key. The one before stays valid for [keys].overlap, and beyond that while a
+   verifier still sees it used.
+No request is refused for it. An interrupted rotation is gone on with by the next one.
 
 Examples:
   countersign keys rotate npu-worker
-  countersign keys rotate --due                  for a timer: what has little time left, and overlaps that are over
-  countersign keys rotate --due --force ID       ends an overlap although the old key is still used";
+  countersign keys rotate --due
+      for a timer: what has little time left, and overlaps that are over
+  countersign keys rotate --due --force npu-worker
+      ends an overlap although the old key is still used";
 
 const REVOKE_HELP: &str = "\
-At once and without asking: running sidecars drop the key within two seconds, the service is refused from then on. To go
-on with another key, and no request refused, rotate instead.
+At once and without asking: running sidecars drop the key within two seconds, the service is
+refused from then on. To go on with another key, and no request refused, rotate instead.
 
 Example:
   countersign keys revoke npu-worker && countersign keys generate npu-worker";

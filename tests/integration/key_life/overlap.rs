@@ -22,6 +22,9 @@ fn a_program_that_goes_on_with_the_old_key_keeps_it_valid_and_alerts() {
             let told = listed(&guarded.sidecar.config_path());
             (told["previous"]["overdue"] == true && overdue(&guarded) == 1.0).then_some(())
         });
+        eventually("a warning in the log", || {
+            guarded.sidecar.process.stderr.text().contains("should be out of use and is not").then_some(())
+        });
         let alert = ended(&guarded.keys(&["rotate", "--due"]), 1);
         for expected in [&*old, "is still used", "by 127.0.0.1", "--force npu-worker"] {
             assert!(alert.contains(expected), "{expected} not in:\n{alert}");
