@@ -9,6 +9,7 @@ use std::time::Duration;
 
 mod faults;
 mod reload;
+mod rotation;
 mod topologies;
 
 const GUARDED: &str = "/api/internal/x";
@@ -137,37 +138,6 @@ fn without_grace_a_lapsed_key_counts_no_more() {
     let sidecar = guarding(&upstream, &redis.url()).set("keys", "grace", "\"0s\"").start();
     within(SOON, "the lapsed key not to count", || call(&sidecar, "npu-worker", KEY_A) == 401);
     logged(&sidecar, "the key lapsed in redis: it is no longer taken");
-}
-
-#[test]
-fn during_a_rotation_both_keys_count_and_a_verifier_says_what_it_takes() {
-    let Some(redis) = Redis::start() else { return };
-    redis.put("npu-worker", KEY_A);
-    let upstream = Recorder::plain();
-    let sidecar = guarding(&upstream, &redis.url()).start();
-    assert_eq!(call(&sidecar, "npu-worker", KEY_B), 401);
-    let companion = "{service:key:npu-worker}:countersign";
-    redis.cli(&["HSET", companion, "next", KEY_B, "next_since", "1700000000"]);
-    redis.cli(&["PUBLISH", "countersign:keys", "npu-worker"]);
-    within(SOON, "the staged key to be taken", || call(&sidecar, "npu-worker", KEY_B) == 200);
-    assert_eq!(call(&sidecar, "npu-worker", KEY_A), 200);
-    let verifiers = redis.cli(&["KEYS", "countersign:verifier:*"]);
-    let verifier = verifiers.strip_prefix("countersign:verifier:").unwrap();
-    within(SOON, "the verifier to say so", || {
-        redis.cli(&["HGET", "{service:key:npu-worker}:seen", verifier]).len() == 8
-    });
-    let lives: i64 = redis.cli(&["TTL", &verifiers]).parse().unwrap();
-    assert!((1..=30).contains(&lives), "{lives}");
-    redis.cli(&["HDEL", companion, "next", "next_since"]);
-    redis.cli(&["HSET", companion, "previous", KEY_A, "previous_until", "1700000000"]);
-    redis.put("npu-worker", KEY_B);
-    redis.cli(&["PUBLISH", "countersign:keys", "npu-worker"]);
-    within(SOON, "the new key to be the current one", || call(&sidecar, "npu-worker", KEY_B) == 200);
-    assert_eq!(call(&sidecar, "npu-worker", KEY_A), 200, "the old one is on its way out");
-    redis.cli(&["DEL", companion]);
-    redis.cli(&["PUBLISH", "countersign:keys", "npu-worker"]);
-    within(SOON, "the old key to be out", || call(&sidecar, "npu-worker", KEY_A) == 401);
-    assert_eq!(call(&sidecar, "npu-worker", KEY_B), 200);
 }
 
 #[test]

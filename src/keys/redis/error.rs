@@ -157,6 +157,15 @@ impl StoreError {
         deadline: std::time::Duration,
     ) -> StoreError {
         let servers = servers.to_owned();
+        if error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort)
+            && let Some(first) = error.clone().into_server_errors().and_then(|all| {
+                let is_cause = |error: &redis::ServerError| error.kind() != Some(ServerErrorKind::ExecAbort);
+                all.iter().map(|(_, error)| error).find(|error| is_cause(error)).cloned()
+            })
+        {
+            // A transaction is refused because of one of its commands: that one's reason is the reason.
+            return StoreError::of(&RedisError::from(first), &servers, command, deadline);
+        }
         let code = || error.code().unwrap_or("ERR").to_owned();
         match error.kind() {
             ErrorKind::Io if error.is_timeout() => {

@@ -7,9 +7,10 @@
 //! One entry that is none of ours (another type, 10 MB, no text) is told by itself; the others are listed.
 
 use super::{Entry, EntryFault, LARGEST_VALUE, RedisStore, StoreError, names};
+use crate::config::RedisServers;
 use crate::signature::key::{ServiceId, ServiceKey};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use redis::Value;
+use redis::{Cmd, RedisResult, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -56,7 +57,7 @@ impl std::fmt::Debug for Stored {
 }
 
 /// What is known of a key beside the key: `{service:key:ID}:countersign`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Companion {
     /// The key before the last rotation, and until when it is still taken (`previous`, `previous_until`).
     pub previous: Option<SecondKey>,
@@ -69,6 +70,7 @@ pub struct Companion {
 }
 
 /// A key beside the current one, with the Unix seconds that belong to it.
+#[derive(PartialEq, Eq)]
 pub struct SecondKey {
     /// Its text.
     pub text: Zeroizing<String>,
@@ -143,34 +145,104 @@ impl RedisStore {
     /// When Redis cannot be asked, or what it has is none of ours.
     pub async fn companion(&self, id: &ServiceId) -> Result<Companion, StoreError> {
         let entry = Entry::Companion(id.clone());
-        let mut command = redis::cmd("HMGET");
-        command.arg(entry.to_string()).arg(&FIELDS);
-        let answer: Result<Vec<Option<Value>>, _> = self.query("HMGET", &command).await;
+        let answer: Result<Vec<Option<Value>>, _> = self.query("HMGET", &fields_of(&entry)).await;
         let values = answer.map_err(|error| wrong_type(error, &entry))?;
         companion(values).map_err(|fault| StoreError::Entry { entry, fault })
     }
 
+    /// A key with its companion, as both were at one moment: a rotation changes them in one step, and keys of two sides of it
+    /// would lack one that counts on both.
     async fn read(&self, id: &ServiceId) -> Result<(Option<Stored>, Companion), StoreError> {
+        match self.0.settings.servers {
+            RedisServers::Single(_) | RedisServers::Sentinel { .. } => self.read_at_once(id).await,
+            RedisServers::Cluster(_) => self.read_until_stable(id).await,
+        }
+    }
+
+    async fn read_at_once(&self, id: &ServiceId) -> Result<(Option<Stored>, Companion), StoreError> {
+        const NAME: &str = "MULTI, PTTL, GETRANGE or HMGET";
+        let (key, companion) = (Entry::Key(id.clone()), Entry::Companion(id.clone()));
+        let mut steps = redis::pipe();
+        steps.atomic().ignore_errors();
+        steps.add_command(life_of(&key)).add_command(value_of(&key)).add_command(fields_of(&companion));
+        let answers: Vec<RedisResult<Value>> = self.transaction(NAME, &steps).await?;
+        let mut answers = answers.into_iter();
+        let mut next = |entry: &Entry| {
+            let answer = answers.next().unwrap_or(Ok(Value::Nil));
+            answer.map_err(|error| wrong_type(StoreError::of(&error, &self.servers(), NAME, self.0.deadline), entry))
+        };
+        let (life, value, fields) = (next(&key), next(&key), next(&companion));
+        let fields = redis::from_redis_value::<Vec<Option<Value>>>(fields?)
+            .map_err(|_| StoreError::Entry { entry: companion.clone(), fault: EntryFault::WrongType })?;
+        let fields = self::companion(fields).map_err(|fault| StoreError::Entry { entry: companion, fault })?;
+        Ok(match stored_key(&key, redis::from_redis_value::<i64>(life?).unwrap_or(NO_ENTRY), value)? {
+            Some((text, ttl)) => (Some(Stored { text, ttl, companion: fields }), Companion::default()),
+            None => (None, fields),
+        })
+    }
+
+    /// In a cluster nobody follows the redirection of a transaction, which is refused as a whole. But a companion that is the same
+    /// before and after belongs to the key that was read between.
+    async fn read_until_stable(&self, id: &ServiceId) -> Result<(Option<Stored>, Companion), StoreError> {
         let entry = Entry::Key(id.clone());
-        let name = entry.to_string();
-        let (mut life, mut value) = (redis::cmd("PTTL"), redis::cmd("GETRANGE"));
-        life.arg(&name);
-        value.arg(&name).arg(0).arg(LARGEST_VALUE);
-        let value = async {
-            let value: Value = self.query("GETRANGE", &value).await.map_err(|error| wrong_type(error, &entry))?;
-            Ok(value)
-        };
-        let (life, value, companion) = tokio::try_join!(self.query::<i64>("PTTL", &life), value, self.companion(id))?;
-        let ttl = match life {
-            NO_ENTRY => return Ok((None, companion)),
-            millis => u64::try_from(millis).ok().map(Duration::from_millis),
-        };
-        let text = text(value).map_err(|fault| StoreError::Entry { entry: entry.clone(), fault })?;
-        let check = ServiceKey::from_text(&text);
-        check.map_err(|error| StoreError::Entry { entry, fault: EntryFault::NotAKey(error) })?;
-        Ok((Some(Stored { text, ttl, companion }), Companion::default()))
+        let (life, value) = (life_of(&entry), value_of(&entry));
+        let mut before = self.companion(id).await?;
+        let mut tries = 0;
+        loop {
+            let value = async {
+                let value = self.query::<Value>("GETRANGE", &value).await;
+                Ok(value.map_err(|error| wrong_type(error, &entry)))
+            };
+            let (life, value) = tokio::try_join!(self.query::<i64>("PTTL", &life), value)?;
+            let after = self.companion(id).await?;
+            tries += 1;
+            if before != after && tries < MOST_TRIES {
+                before = after;
+                continue;
+            }
+            return Ok(match stored_key(&entry, life, value)? {
+                Some((text, ttl)) => (Some(Stored { text, ttl, companion: after }), Companion::default()),
+                None => (None, after),
+            });
+        }
     }
 }
+
+fn life_of(entry: &Entry) -> Cmd {
+    let mut command = redis::cmd("PTTL");
+    command.arg(entry.to_string());
+    command
+}
+
+fn value_of(entry: &Entry) -> Cmd {
+    let mut command = redis::cmd("GETRANGE");
+    command.arg(entry.to_string()).arg(0).arg(LARGEST_VALUE);
+    command
+}
+
+fn fields_of(entry: &Entry) -> Cmd {
+    let mut command = redis::cmd("HMGET");
+    command.arg(entry.to_string()).arg(&FIELDS);
+    command
+}
+
+/// A key's text and how long it lives, if it is there and is one.
+fn stored_key(
+    entry: &Entry,
+    life: i64,
+    value: Result<Value, StoreError>,
+) -> Result<Option<(Zeroizing<String>, Option<Duration>)>, StoreError> {
+    if life == NO_ENTRY {
+        return Ok(None);
+    }
+    let text = text(value?).map_err(|fault| StoreError::Entry { entry: entry.clone(), fault })?;
+    let check = ServiceKey::from_text(&text);
+    check.map_err(|error| StoreError::Entry { entry: entry.clone(), fault: EntryFault::NotAKey(error) })?;
+    Ok(Some((text, u64::try_from(life).ok().map(Duration::from_millis))))
+}
+
+/// A companion changes a few times in a rotation, and not faster than it can be read.
+const MOST_TRIES: u32 = 5;
 
 /// What `PTTL` says of an entry that is not there; -1: it has no time to live.
 const NO_ENTRY: i64 = -2;
