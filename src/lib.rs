@@ -5,6 +5,9 @@
 //! proxy      request         rules            signature      policy     policy        proxy     telemetry
 //! ```
 //!
+//! What leaves this machine takes a shorter way: request facts, whether it may leave and where to ([`policy::outbound`]), the
+//! signature, and then the same forwarding and audit.
+//!
 //! Pure modules, in the order of the flow; none imports an edge:
 //!
 //! | module | the question it answers | may import |

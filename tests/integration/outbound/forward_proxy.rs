@@ -30,7 +30,7 @@ fn a_listed_tunnel_carries_bytes_as_they_are() {
     for absent in ["path", "service", "scheme", "reason"] {
         assert!(record.get(absent).is_none(), "{record}");
     }
-    client.send(format!("GET /again HTTP/1.1\r\nHost: inner\r\nX-Mark: again\r\n\r\n"));
+    client.send("GET /again HTTP/1.1\r\nHost: inner\r\nX-Mark: again\r\n\r\n");
     assert_eq!(client.answer().status, 200);
     assert_eq!(signing.sidecar.metric("countersign_tunnels", &[]), 1.0);
 }

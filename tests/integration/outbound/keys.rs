@@ -35,15 +35,16 @@ fn without_a_key_of_its_own_it_does_not_start_and_says_what_is_missing() {
         prepare(&file);
         let mut sidecar = with_key_file(&upstream, directory.path()).launch();
         let status = eventually("the end of a sidecar without a key", || sidecar.process.ended());
-        let said = sidecar.process.stderr.text();
-        assert!(!status.success() && said.contains(named), "{status}: {said}");
+        assert!(!status.success(), "{status}");
+        // What it said may take a moment longer than its end.
+        let said = eventually(named, || Some(sidecar.process.stderr.text()).filter(|said| said.contains(named)));
         assert!(!said.contains(KEY_B), "{said}");
     }
     let nobody = Builder::signing(&format!("http://{}", upstream.address)).set("service", "id", "\"no-such\"");
     let mut nobody = nobody.launch();
     let status = eventually("the end of a sidecar that nobody gave a key", || nobody.process.ended());
-    let said = nobody.process.stderr.text();
-    assert!(!status.success() && said.contains("no-such"), "{status}: {said}");
+    assert!(!status.success(), "{status}");
+    eventually("its name", || nobody.process.stderr.text().contains("no-such").then_some(()));
 }
 
 /// Signs until it is signed with this key.
