@@ -42,6 +42,8 @@ class Running:
     port: int
     programs: list
     admin: int | None = None
+    # It signs by itself: requests are sent to it unsigned.
+    signs: bool = False
 
     def tree(self):
         return [pid for program in self.programs for pid in program.tree()]
@@ -186,6 +188,44 @@ def start_countersign_before(setting, backend):
     return start_countersign(setting, backend, binary=setting.before)
 
 
+# What a calling VM has: who it is, and one way out.
+OUTBOUND = """\
+state_dir = "@DIR@/state"
+workers = 1
+[service]
+id = "@ID@"
+key_file = "@DIR@/keys/@ID@.env"
+[[outbound]]
+listen = "127.0.0.1:@PORT@"
+upstream = "http://127.0.0.1:@BACKEND@"
+[keys]
+dir = "@DIR@/keys"
+[audit]
+file = "@DIR@/audit/audit.jsonl"
+[admin]
+listen = "127.0.0.1:@ADMIN@"
+"""
+
+
+def start_countersign_outbound(setting, backend):
+    """The signing direction: the same work for the network, and a signature made where the other checks one."""
+    directory, port, admin = place(setting, "outbound"), free_port(), free_port()
+    for name in ("state", "keys", "audit"):
+        (directory / name).mkdir(mode=0o700)
+    key = directory / "keys" / f"{SERVICE}.env"
+    key.touch(mode=0o600)
+    key.write_text(f"SERVICE_KEY={KEY}\n")
+    text = OUTBOUND
+    for name, value in {"dir": directory, "id": SERVICE, "port": port, "backend": backend, "admin": admin}.items():
+        text = text.replace(f"@{name.upper()}@", str(value))
+    setting.configurations["countersign-outbound"] = text
+    path = directory / "countersign.toml"
+    path.write_text(text)
+    command = [setting.binary, "run", "--config", path]
+    program = Program("countersign-outbound", command, setting.proxy_cpu, directory)
+    return Running(port, [program.wait_for_port(port)], admin, signs=True)
+
+
 def start_uvicorn(setting, application):
     directory, port = place(setting, "uvicorn"), free_port()
     rules = tomllib.loads(SHIPPED.read_text())["rule"]
@@ -283,6 +323,9 @@ CONTESTANTS = [
     Contestant("countersign", "as shipped", True, start_countersign, missing=without_binary),
     Contestant(
         "countersign-before", "another binary of it", True, start_countersign_before, False, missing=without_before
+    ),
+    Contestant(
+        "countersign-outbound", "signs", False, start_countersign_outbound, False, missing=without_binary
     ),
     Contestant(
         "countersign-devnull",

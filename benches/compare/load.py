@@ -33,7 +33,7 @@ def measure(wrk, contestants, name, directory, cpu, connections, seconds, body, 
     running = contestants[name]
     method = "POST" if body else "GET"
     script = directory / "load.lua"
-    headers = signed(method) | (more or {})
+    headers = ({} if running.signs else signed(method)) | (more or {})
     lines = [f'wrk.headers["{key}"] = "{value}"' for key, value in headers.items()]
     script.write_text(
         SCRIPT.format(

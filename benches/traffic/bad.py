@@ -70,6 +70,12 @@ def forged():
     ]
 
 
+def unknown():
+    """Ids that nobody has, hardly one of them twice: each might be new, and worth a look at where keys are kept."""
+    draw = random.Random().getrandbits
+    return [request(signed(service=f"stranger-{draw(64):x}")) for _ in range(1500)]
+
+
 def hostile():
     """Paths of 1 to 2 KiB. Their readings reach guarded paths, so each needs a signature."""
     common = "/api/chat/" + "..%2f" * 250 + "api/internal/x"
@@ -83,7 +89,7 @@ def worst():
     return [request({}, path=path)]
 
 
-KINDS = {kind.__name__: kind for kind in (malformed, unsigned, forged, hostile, worst)}
+KINDS = {kind.__name__: kind for kind in (malformed, unsigned, forged, hostile, worst, unknown)}
 # `worst` is a part of `hostile`; by itself it tells how many such requests a worker can take.
 USUAL = ("malformed", "unsigned", "forged", "hostile")
 REFUSED = (401, 429)

@@ -43,6 +43,8 @@ const DISGUISED: &[&str] = &[
 #[track_caller]
 pub(super) fn gets_nothing(fleet: &Fleet) {
     let stranger = fleet.host(STRANGER);
+    let captured =
+        sign::headers(&fleet.redis(&["GET", "service:key:npu-worker"]), "npu-worker", "POST", "/api/npu/heartbeat");
     stranger.inside(|| {
         for (last, method, path, service) in GUARDED {
             knocks(*last, method, path, service);
@@ -50,6 +52,7 @@ pub(super) fn gets_nothing(fleet: &Fleet) {
         for path in DISGUISED {
             refused(20, "GET", path, "", "");
         }
+        replays(&captured);
         smuggles();
         finds_every_other_door_closed();
         for last in [20, 22, 24, 25] {
@@ -104,6 +107,23 @@ fn knocks(last: u8, method: &str, path: &str, service: &str) {
         "X-Override-Token: guess\r\n".to_owned(),
         "X-Override-Token: \r\n".to_owned(),
         format!("Connection: close, X-Service-ID, X-Authenticated-Service\r\n{}", right(now)),
+    ] {
+        refused(last, method, path, &fields, "{}");
+    }
+}
+
+/// A signature that was captured on the way is worth nothing for another path, method, service or second. (The very same request
+/// within its window is reported, not refused, unless `replay = "refuse"`: that is the scheme's limit, tested elsewhere.)
+fn replays(captured: &str) {
+    let timestamp = captured.lines().find_map(|line| line.strip_prefix("X-Service-Timestamp: ")).unwrap();
+    let later = (timestamp.parse::<u64>().unwrap() + 1).to_string();
+    for (last, method, path, fields) in [
+        (20, "POST", "/api/npu/status", captured.to_owned()),
+        (20, "POST", "/api/npu/heartbeat/x", captured.to_owned()),
+        (20, "PUT", "/api/npu/heartbeat", captured.to_owned()),
+        (20, "POST", "/api/npu/heartbeat", captured.replace("npu-worker", "ai-stack")),
+        (20, "POST", "/api/npu/heartbeat", captured.replace(timestamp, &later)),
+        (22, "POST", "/api/npu/heartbeat", captured.to_owned()),
     ] {
         refused(last, method, path, &fields, "{}");
     }
