@@ -3,7 +3,7 @@
 use super::super::support::pki::{Authority, Leaf};
 use super::super::support::raw::exchange;
 use super::super::support::recorder::Recorder;
-use super::super::support::sidecar::Sidecar;
+use super::super::support::sidecar::{Builder, Sidecar};
 use super::super::support::tls::{Connector, Version};
 use super::super::support::{KEY_A, KEY_B, eventually, sign};
 use super::{Guarded, guarding, run, stdout};
@@ -157,9 +157,8 @@ fn a_listener_that_asks_for_none_cannot_know_and_check_says_so() {
         super::both(&run(env!("CARGO_BIN_EXE_countersign"), &["check", sidecar.config_path().to_str().unwrap()]));
     assert!(said.contains("`services.npu-worker.certificate` says nothing"), "{said}");
     // The same service over plain HTTP.
-    let plain = super::super::support::sidecar::Builder::guarding(upstream.address)
-        .set("services.npu-worker", "certificate", "\"npu.internal\"")
-        .start();
+    let plain =
+        Builder::guarding(upstream.address).set("services.npu-worker", "certificate", "\"npu.internal\"").start();
     let headers = sign::headers(KEY_A, "npu-worker", "GET", PATH);
     let request = format!("GET {PATH} HTTP/1.1\r\nHost: b\r\n{headers}\r\n");
     assert_eq!(exchange(plain.address, request).status, 200);
@@ -190,4 +189,25 @@ fn over_http2_each_stream_bears_its_connections_certificate() {
     assert_eq!(stdout(&run("curl", &[&base[..], &headers, &twice].concat())), "403 2 403 2 ");
     assert_eq!(sidecar.metric("countersign_tls_handshakes_total", &[]), 2.0, "two requests shared each connection");
     assert_eq!(upstream.requests()[0].fields.all("x-forwarded-proto"), ["https"]);
+}
+
+#[test]
+fn two_sidecars_know_each_other_by_certificate_and_by_signature() {
+    let upstream = Recorder::plain();
+    let tls = bound(REQUIRED, &upstream);
+    let ca = tls.files.path("ca.pem");
+    let guard = tls.builder.start();
+    let signing = |name: &str| {
+        let (cert, key) = tls.files.pair(name, &tls.authority.client(name));
+        Builder::signing(&format!("https://localhost:{}", guard.address.port()))
+            .set("[outbound]", "upstream_tls", format!("{{ ca = {ca:?}, cert = {cert:?}, key = {key:?} }}"))
+            .start()
+    };
+    let (npu, other) = (signing("npu.internal"), signing("other.internal"));
+    let status = |sidecar: &Sidecar| {
+        let request = format!("GET {PATH} HTTP/1.1\r\nHost: {}\r\n\r\n", sidecar.address);
+        exchange(sidecar.address, request).status
+    };
+    assert_eq!([status(&npu), status(&other)], [200, 403], "the same key, from another machine");
+    assert_eq!(upstream.the(PATH).fields.all("x-authenticated-service"), ["npu-worker"]);
 }
