@@ -166,6 +166,8 @@ impl Evidence<'_> {
                 record.direction = Direction::Outbound;
                 record.outcome = if refusal.is_some() { Outcome::Refuse } else { Outcome::Allow };
                 record.reason = refusal.map(OutboundRefusal::code);
+                // One with a faulty body was to be signed, and is not vouched for.
+                let signed_as = signed_as.filter(|_| refusal.is_none());
                 record.service = signed_as;
                 record.scheme = signed_as.map(|_| SCHEME);
                 record.upstream = self.upstream;

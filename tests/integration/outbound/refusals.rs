@@ -197,3 +197,18 @@ fn a_refused_request_leaves_its_connection_and_nothing_of_its_body_is_a_request(
         (refused == 2).then_some(())
     });
 }
+
+#[test]
+fn a_body_that_cannot_be_read_leaves_nothing_upstream_and_no_signature_on_record() {
+    let upstream = Recorder::plain();
+    let signing = signing(upstream.address, &[]);
+    let request = format!(
+        "POST /a HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+        signing.sidecar.address
+    );
+    let id = assert_refused(&exchange(signing.sidecar.address, request), 400, "malformed_request");
+    let record = signing.sidecar.record(&id);
+    assert_eq!((&record["fault"], &record["direction"]), (&"chunk".into(), &"outbound".into()), "{record}");
+    assert!(record.get("service").is_none() && record.get("upstream").is_none(), "{record}");
+    assert!(upstream.requests().is_empty());
+}
