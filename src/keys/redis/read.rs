@@ -226,12 +226,11 @@ fn fields_of(entry: &Entry) -> Cmd {
     command
 }
 
-/// A key's text and how long it lives, if it is there and is one.
-fn stored_key(
-    entry: &Entry,
-    life: i64,
-    value: Result<Value, StoreError>,
-) -> Result<Option<(Zeroizing<String>, Option<Duration>)>, StoreError> {
+/// A key's text, and how long it lives.
+type Living = (Zeroizing<String>, Option<Duration>);
+
+/// The key, if it is there and is one.
+fn stored_key(entry: &Entry, life: i64, value: Result<Value, StoreError>) -> Result<Option<Living>, StoreError> {
     if life == NO_ENTRY {
         return Ok(None);
     }
