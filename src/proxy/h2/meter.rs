@@ -9,14 +9,15 @@
 //! 2. what honest peers send in answer to what they get (WINDOW_UPDATE, and PING to measure) is allowed more of, in proportion
 //!    to what was written to them lately: a flood must pay with its own reading;
 //! 3. beyond it nothing more is read, and the connection is told `ENHANCE_YOUR_CALM`;
-//! 4. it is noted since when a header block is incomplete.
+//! 4. it is noted since when a header block is incomplete, and which streams have a `#` in their path ([`Blocks`]).
 //!
 //! Left out: what h2 counts itself, and DATA and HEADERS, whose cost is the request's.
 
+use super::blocks::Blocks;
 use crate::clock;
 use crate::wire::buffer::Buffer;
 use crate::wire::stream::Stream;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,6 +31,8 @@ pub(super) struct Meter {
     flood: Cell<Option<Kind>>,
     block_since: Cell<Option<Instant>>,
     written: Cell<u64>,
+    /// Streams with a fragment in their path that were not asked for yet.
+    fragments: RefCell<Vec<u32>>,
 }
 
 /// Frames that are counted.
@@ -64,6 +67,14 @@ impl Meter {
     /// Since when a header block is incomplete.
     pub(super) fn block_since(&self) -> Option<Instant> {
         self.block_since.get()
+    }
+
+    /// Was there a `#` in the path of this stream? Asked of each in turn.
+    pub(super) fn had_fragment(&self, stream: u32) -> bool {
+        let mut fragments = self.fragments.borrow_mut();
+        let had = fragments.contains(&stream);
+        fragments.retain(|other| *other > stream);
+        had
     }
 
     /// Bytes written so far.
@@ -118,6 +129,7 @@ impl Kind {
 #[derive(Debug)]
 struct Frames {
     at: At,
+    blocks: Blocks,
     counts: [u64; Kind::ALL.len()],
     /// When the counts began, and what had been written by then and one turn before.
     since: Instant,
@@ -128,12 +140,26 @@ struct Frames {
 enum At {
     Preface(usize),
     Header([u8; 9], usize),
-    Payload { left: usize, ends_block: bool },
+    Payload { left: usize, of_block: Option<Part> },
+}
+
+/// A frame of a header block.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    stream: u32,
+    flags: u8,
+    is_first: bool,
 }
 
 impl Frames {
     fn new(now: Instant) -> Frames {
-        Frames { at: At::Preface(PREFACE), counts: Default::default(), since: now, written: [0; 2] }
+        Frames {
+            at: At::Preface(PREFACE),
+            blocks: Blocks::default(),
+            counts: Default::default(),
+            since: now,
+            written: [0; 2],
+        }
     }
 
     /// Looks at what was read.
@@ -158,13 +184,16 @@ impl Frames {
                         self.frame(header, meter, now);
                     }
                 }
-                At::Payload { left, ends_block } => {
-                    let taken = bytes.len().min(*left);
-                    bytes = &bytes[taken..];
-                    *left -= taken;
+                At::Payload { left, of_block } => {
+                    let (taken, rest) = bytes.split_at(bytes.len().min(*left));
+                    bytes = rest;
+                    *left -= taken.len();
+                    if of_block.is_some() {
+                        self.blocks.take(taken);
+                    }
                     if *left == 0 {
-                        if *ends_block {
-                            meter.block_since.set(None);
+                        if let Some(part) = *of_block {
+                            self.part_ends(part, meter);
                         }
                         self.at = At::Header([0; 9], 0);
                     }
@@ -174,21 +203,39 @@ impl Frames {
     }
 
     fn frame(&mut self, header: [u8; 9], meter: &Meter, now: Instant) {
-        let [a, b, c, kind, flags, ..] = header;
+        let [a, b, c, kind, flags, stream @ ..] = header;
         let left = u32::from_be_bytes([0, a, b, c]) as usize;
         if kind == HEADERS && meter.block_since.get().is_none() {
             meter.block_since.set(Some(now));
         }
-        let ends_block = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0;
-        self.at = if left == 0 { At::Header([0; 9], 0) } else { At::Payload { left, ends_block } };
-        if left == 0 && ends_block {
-            meter.block_since.set(None);
+        let of_block = matches!(kind, HEADERS | CONTINUATION).then(|| {
+            let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
+            Part { stream, flags, is_first: kind == HEADERS }
+        });
+        if let Some(part) = of_block {
+            self.blocks.begin(part.is_first);
+        }
+        self.at = if left == 0 { At::Header([0; 9], 0) } else { At::Payload { left, of_block } };
+        if let (0, Some(part)) = (left, of_block) {
+            self.part_ends(part, meter);
         }
         if let Some(kind) = Kind::of(kind)
             && self.is_too_much(kind, meter.written.get(), now)
             && meter.flood.get().is_none()
         {
             meter.flood.set(Some(kind));
+        }
+    }
+
+    fn part_ends(&mut self, part: Part, meter: &Meter) {
+        if part.is_first {
+            self.blocks.trim(part.flags);
+        }
+        if part.flags & END_HEADERS != 0 {
+            meter.block_since.set(None);
+            if self.blocks.end() {
+                meter.fragments.borrow_mut().push(part.stream);
+            }
         }
     }
 
@@ -275,81 +322,4 @@ const END_HEADERS: u8 = 0x4;
 const TURN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let length = (payload.len() as u32).to_be_bytes();
-        let head = [length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
-        [&head[..], payload].concat()
-    }
-
-    fn begun(now: Instant) -> (Frames, Meter) {
-        let (mut frames, meter) = (Frames::new(now), Meter::default());
-        frames.look(&[0; PREFACE], &meter, now);
-        (frames, meter)
-    }
-
-    #[test]
-    fn each_kind_is_a_flood_one_beyond_its_allowance_however_it_is_cut() {
-        let now = Instant::now();
-        for (kind, byte) in [
-            (Kind::Ping, 0x6),
-            (Kind::Settings, 0x4),
-            (Kind::Priority, 0x2),
-            (Kind::Priority, 0x10),
-            (Kind::WindowUpdate, 0x8),
-            (Kind::Reset, 0x3),
-            (Kind::Unknown, 0xfa),
-        ] {
-            let (mut frames, meter) = begun(now);
-            let wire = frame(byte, 0, b"payload").repeat(kind.allowance().0 as usize);
-            for part in wire.chunks(5) {
-                frames.look(part, &meter, now);
-            }
-            assert_eq!(meter.flood(), None, "{kind:?}");
-            frames.look(&frame(byte, 0, b""), &meter, now);
-            assert_eq!(meter.flood(), Some(kind));
-        }
-    }
-
-    #[test]
-    fn requests_and_their_bodies_are_no_flood() {
-        let now = Instant::now();
-        let (mut frames, meter) = begun(now);
-        for _ in 0..100_000 {
-            frames.look(&frame(HEADERS, END_HEADERS, b"x"), &meter, now);
-            frames.look(&frame(DATA, 1, b""), &meter, now);
-        }
-        assert_eq!((meter.flood(), meter.block_since()), (None, None));
-    }
-
-    #[test]
-    fn an_allowance_comes_anew_and_grows_with_what_the_peer_reads() {
-        let start = Instant::now();
-        let (mut frames, meter) = begun(start);
-        let pings = frame(0x6, 0, &[0; 8]).repeat(500);
-        for turn in 0..5 {
-            frames.look(&pings, &meter, start + TURN * turn);
-        }
-        assert_eq!(meter.flood(), None);
-        meter.written.set(16 * 1024 * 300);
-        frames.look(&frame(0x6, 0, &[0; 8]).repeat(300), &meter, start + TURN * 4);
-        assert_eq!(meter.flood(), None);
-        frames.look(&frame(0x6, 0, &[0; 8]), &meter, start + TURN * 4);
-        assert_eq!(meter.flood(), Some(Kind::Ping));
-    }
-
-    #[test]
-    fn a_header_block_is_incomplete_until_its_last_byte() {
-        let start = Instant::now();
-        let (mut frames, meter) = begun(start);
-        frames.look(&frame(HEADERS, 0, b"begun"), &meter, start);
-        let later = start + Duration::from_secs(1);
-        let end = frame(CONTINUATION, END_HEADERS, b"end");
-        frames.look(&end[..end.len() - 1], &meter, later);
-        assert_eq!(meter.block_since(), Some(start));
-        frames.look(&end[end.len() - 1..], &meter, later);
-        assert_eq!(meter.block_since(), None);
-    }
-}
+mod tests;

@@ -15,6 +15,7 @@
 //! connection that begins like one has `head` (the attack: `PRI * HTTP/2.0`, and then nothing). `Upgrade: h2c` is not honoured,
 //! extended CONNECT (RFC 8441) is not offered, nothing is pushed.
 
+mod blocks;
 mod meter;
 mod request;
 mod stream;
@@ -25,7 +26,7 @@ use super::worker::{Worker, note_panic};
 use crate::clock;
 use crate::config::Timeouts;
 use crate::request::framing::Framing;
-use crate::request::head::HeadLimits;
+use crate::request::head::{HeadFault, HeadLimits};
 use crate::wire::h2::{CONNECTION_WINDOW, PIPE, SEND_BUFFER, STREAM_WINDOW};
 use crate::wire::pipe::pipe;
 use crate::wire::socket::{Socket, Stream};
@@ -195,7 +196,11 @@ impl Session<'_> {
         self.is_fresh = false;
         let (parts, body) = request.into_parts();
         let to_head = parts.method == http::Method::HEAD;
-        let head = request::head(parts, !body.is_end_stream(), &self.limits);
+        let head = if self.meter.had_fragment(respond.stream_id().as_u32()) {
+            Err(HeadFault::TargetByte)
+        } else {
+            request::head(parts, !body.is_end_stream(), &self.limits)
+        };
         let framing: Option<Framing> = head.as_ref().ok().map(|head| head.framing());
         let (ours, theirs) = pipe(PIPE);
         let client = (self.template.make)(Socket::new(Stream::Pipe(theirs)));

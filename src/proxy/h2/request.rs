@@ -9,8 +9,8 @@
 //! 4. a scheme other than `http` and `https`.
 //!
 //! The rest is the parser's: `u@h` and other odd hosts, none at all, CONNECT, paths without `/`, raw bytes, giants. The
-//! lines of a cut `cookie` are joined (RFC 9113 section 8.2.3). h2 cuts `:path` at a `#` before anybody can see it: the
-//! request is judged, and goes upstream, without the fragment.
+//! lines of a cut `cookie` are joined (RFC 9113 section 8.2.3). A `#` in `:path` is cut before it can be seen here; that there
+//! was one is known below (`super::blocks`).
 
 use crate::request::head::{HeadFault, HeadLimits, RequestHead};
 use crate::wire::h2::{is_of_connection, put, put_joined};

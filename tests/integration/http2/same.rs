@@ -39,6 +39,8 @@ fn cases() -> Vec<Case> {
         "/files/caf%C3%A9",
         "/files/a%20b?x=/api/internal",
         "//evil/",
+        "/api/chat#x",
+        "/api/chat?a#b",
         "/@evil/",
         "/api/npu/results/1",
         "/api/npu/workers",
@@ -115,8 +117,14 @@ fn both_protocols_are_judged_and_forwarded_alike() {
             let stream = client.request(&fields, true);
             let framed: Outcome = client.outcome(stream);
             let head_only = method == "HEAD";
-            let first = verdict(plain.status, head_only, &plain.body.bytes, &sidecar.record(&one));
-            let second = verdict(framed.status, head_only, &framed.body, &sidecar.record(&two));
+            let first = verdict(
+                plain.status,
+                head_only,
+                &plain.body.bytes,
+                &sidecar.record(plain.fields.one("x-request-id").unwrap()),
+            );
+            let second =
+                verdict(framed.status, head_only, &framed.body, &sidecar.record(framed.one("x-request-id").unwrap()));
             if first != second {
                 wrong.push(format!("{method} {path} {lines:?}: {first:?} / {second:?}"));
             }
