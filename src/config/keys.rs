@@ -1,12 +1,12 @@
 //! `[keys]` as written → where keys come from and how long they live.
 //!
-//! **Who is asked** ([`FileKeys::sources`]):
+//! **Who is asked** (`FileConfig::key_sources`):
 //!
 //! 1. `sources`, where it is written.
 //! 2. Else, with a Redis: Redis, and after it the files where a directory was named (`dir`, `--keys`).
 //! 3. Else the files.
 //!
-//! **Which Redis** ([`FileKeys::wants_redis`]): the URL in `redis`. `REDIS_HOST` and `REDIS_PORT` name it only where no URL does *and*
+//! **Which Redis** (`FileConfig::wants_redis`): the URL in `redis`. `REDIS_HOST` and `REDIS_PORT` name it only where no URL does *and*
 //! something asks for Redis: `sources`, `service.key = "redis"`, or that nobody named a directory and the usual one is not
 //! there. Every `.env` file of the fleet names a Redis, also on VMs whose keys are in files: there it must say nothing. And a URL says
 //! more than two variables can (TLS, user, database, sentinels), so these never change one.

@@ -6,7 +6,7 @@
 //! | file | the question it answers |
 //! |---|---|
 //! | [`dir`], [`key_file`], [`env_file`], [`secret_file`] | Which keys are in files, and may these be trusted? |
-//! | [`write`] | How does a file change whole or not at all? |
+//! | [`mod@write`] | How does a file change whole or not at all? |
 //! | [`redis`] | Which keys are in Redis, and how do they change there? |
 //! | [`cache`] | Which of them count now, given what Redis said when? Pure. |
 //! | [`follower`] | When is Redis asked, and who is told? |

@@ -2,7 +2,7 @@
 //!
 //! 1. A worker [notes](UsageNotes::note) each verified signature: service, key, caller's address, second; at most once a second
 //!    for each key, so that a request costs a comparison and no lock.
-//! 2. Every few seconds the [board](UsageBoard) is taken and told: to a file in the state directory ([`file`]), and to Redis where
+//! 2. Every few seconds the [board](UsageBoard) is taken and told: to a file in the state directory ([`mod@file`]), and to Redis where
 //!    keys live there.
 //!
 //! What is told of a key is its last use, never a count. Nothing here is keyed by outsiders: only what verified is noted, so there are

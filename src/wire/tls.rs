@@ -1,7 +1,7 @@
 //! [`TlsStream`]: a connection behind a finished TLS handshake, as one kind of [`super::stream::Stream`].
 //!
 //! rustls takes plaintext and holds the records until the kernel takes them, so a write that was taken may still wait
-//! here; [`TlsStream::sent`] tells a slow reader from one that takes nothing. Attack: a connection cut by somebody in
+//! here; `TlsStream::sent` tells a slow reader from one that takes nothing. Attack: a connection cut by somebody in
 //! between ends without `close_notify`, and is reported as an error where a body is read until the end.
 
 use super::stream::Plain;

@@ -14,7 +14,7 @@
 //! |---|---|
 //! | `names` | What is each entry called? |
 //! | [`read`] | Which keys are there, until when, and what goes with them? |
-//! | [`write`] | How does a key change, in one step; who may change it now? |
+//! | [`mod@write`] | How does a key change, in one step; who may change it now? |
 //! | [`change`] | How does it change only if nobody else changed it meanwhile? |
 //! | [`verifiers`] | Which sidecars run, what have they loaded, which key did they see last? |
 //! | [`news`] | What changed, as soon as it did? |
