@@ -8,6 +8,7 @@ use super::{KeyPlace, key_source, service_ids, words};
 use crate::cli::output::{Answer, CliError, Output, complain};
 use crate::clock;
 use crate::keys::rotation::{Asked, Overlap, OverlapStage, Rules};
+use crate::keys::store::KeyStore;
 use crate::signature::key::{Fingerprint, ServiceId};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -88,10 +89,17 @@ fn is_no(run: &Run<'_>, id: &ServiceId, outcome: &Outcome) -> bool {
 fn tell(run: &Run<'_>, id: &ServiceId, outcome: &Outcome) -> Result<(), CliError> {
     let now = clock::unix_seconds();
     match outcome {
-        Outcome::Rotated { old, new, until, .. } => run.output.text(format_args!(
-            "{id}: rotated to {new}; {old} stays valid until {}, and while it is used",
-            words::time(*until)
-        ))?,
+        Outcome::Rotated { old, new, until, .. } => {
+            run.output.text(format_args!(
+                "{id}: rotated to {new}; {old} stays valid until {}, and while it is used",
+                words::time(*until)
+            ))?;
+            if let KeyStore::Directory(_) = run.place.store {
+                run.output.text(format_args!(
+                    "{id}: copies of its file on other machines hold {old}: bring them the new key (keys export)"
+                ))?;
+            }
+        }
         Outcome::OverlapEnded { old } => run.output.text(format_args!("{id}: {old} is no longer taken"))?,
         Outcome::NotDue { left: None } => run.output.text(format_args!("{id}: not due; nobody knows its age"))?,
         Outcome::NotDue { left: Some(left) } => {
