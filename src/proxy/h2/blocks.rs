@@ -313,8 +313,7 @@ mod tests {
             assert_eq!(read(&mut all, &hex(blocks[2])), (false, vec![54, 53, 57]));
         }
         // C.5 with its table of 256 bytes: entries go as others come.
-        let mut all = Blocks::default();
-        all.allowed = Some(256);
+        let mut all = Blocks { allowed: Some(256), ..Blocks::default() };
         let first = "4803333032580770726976617465611d4d6f6e2c203231204f637420323031332032303a31333a323120474d546e1768747470733a2f2f7777772e6578616d706c652e636f6d";
         assert_eq!(read(&mut all, &hex(first)), (false, vec![63, 65, 52, 42]));
         assert_eq!(read(&mut all, &hex("4803333037c1c0bf")), (false, vec![42, 63, 65, 52]));

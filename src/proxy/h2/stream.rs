@@ -122,6 +122,9 @@ impl Answer<'_> {
 fn response(head: &AnswerHead) -> Option<Response<()>> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(head.status()).ok()?;
-    h2::copy_fields(head.fields(), response.headers_mut())?;
+    // That nothing follows, the stream says itself; in gRPC it would be taken for metadata.
+    let is_empty = head.length() == BodyLength::Exactly(0);
+    let fields = head.fields().filter(|(name, _)| !is_empty || !name.eq_ignore_ascii_case(b"content-length"));
+    h2::copy_fields(fields, response.headers_mut())?;
     Some(response)
 }

@@ -4,7 +4,7 @@ use super::super::support::h2_server::H2Server;
 use super::super::support::raw::{self, Client, exchange, get, get_with};
 use super::super::support::recorder::Recorder;
 use super::super::support::refusal::assert_own_failure;
-use super::super::support::sidecar::{Builder, Sidecar};
+use super::super::support::sidecar::{Builder, RULES, Sidecar};
 use super::super::support::{KEY_A, eventually, free_address, sign};
 
 fn in_front_of(upstream: &H2Server) -> Sidecar {
@@ -181,4 +181,27 @@ fn it_is_asked_for_its_health_in_http_2() {
     let seen = upstream.seen();
     assert!(seen.iter().any(|seen| seen.uri.ends_with("/api/health") && seen.method == "GET"), "{seen:?}");
     assert_eq!(sidecar.metric("countersign_upstream_up", &[]), 1.0);
+}
+
+#[test]
+fn what_leaves_is_signed_over_http_2_too() {
+    let upstream = H2Server::start(100);
+    let outbound = free_address();
+    let sidecar = Builder::guarding(upstream.address)
+        .set("inbound", "upstream_http2", "true")
+        .set("service", "id", "\"npu-worker\"")
+        .rules(&format!(
+            "{RULES}\n[[outbound]]\nlisten = \"{outbound}\"\nupstream = \"http://{}\"\nupstream_http2 = true\n",
+            upstream.address
+        ))
+        .start();
+    let request = "POST /api/internal/out?q=1 HTTP/1.1\r\nHost: localhost\r\nX-Service-ID: root\r\nContent-Length: 4\r\n\r\nbody";
+    let answer = exchange(outbound, request.replace("localhost", &outbound.to_string()));
+    assert_eq!(answer.text(), "ok", "{answer:?} {}", sidecar.config());
+    let got = upstream.the("/api/internal/out");
+    assert_eq!(got.uri, format!("http://{}/api/internal/out?q=1", upstream.address));
+    assert_eq!(got.all("x-service-id"), ["npu-worker"]);
+    let stamp: u64 = got.all("x-service-timestamp")[0].parse().unwrap();
+    let expected = sign::signature(KEY_A, "npu-worker", "POST", "/api/internal/out", stamp);
+    assert_eq!((got.all("x-service-signature"), got.body.as_slice()), (vec![expected.as_str()], &b"body"[..]));
 }
