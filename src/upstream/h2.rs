@@ -5,7 +5,8 @@
 //!
 //! 1. a connection is opened when the first request needs one, one at a time; another when all have as many streams as
 //!    their server takes;
-//! 2. one that is told to go away, or that broke, gets no new stream; one that carried nothing for a minute is closed;
+//! 2. one that is told to go away, or that broke, gets no new stream; one that carried nothing for three seconds is closed,
+//!    before a server closes it under a request that may not be sent twice (as in [`pool`](super::pool));
 //! 3. a stream that is refused, or whose connection breaks before an answer, ends the pipe before its first byte: to what
 //!    forwards, that is a connection that died unused, with the same rules for sending again;
 //! 4. over TLS, a connection is as good as what it was verified with.
@@ -51,15 +52,16 @@ struct Session {
     ended: Rc<Cell<bool>>,
 }
 
-/// How long a connection may carry nothing.
-const IDLE: Duration = Duration::from_secs(60);
+/// How long a connection may carry nothing and still be used.
+const FRESH: Duration = Duration::from_secs(3);
 
 impl Sessions {
     /// A pipe to a new stream on a connection that has room for it.
     pub(super) fn stream(&self, material: Option<&Arc<ClientMaterial>>, scheme: &'static str) -> Option<Socket> {
         let mut open = self.open.borrow_mut();
         // Those that go away end when the last of their streams has.
-        open.retain(|session| session.lives(material));
+        let now = clock::monotonic();
+        open.retain(|session| session.is_fresh(now) && session.lives(material));
         let session = open.iter().find(|session| session.carries.get() < session.send.current_max_send_streams())?;
         Some(self.carry(session, scheme))
     }
@@ -118,13 +120,10 @@ impl Sessions {
     /// Closes what carries nothing; ends when nothing is left, so that a quiet worker sleeps.
     async fn sweep(self: Rc<Self>) {
         loop {
-            tokio::time::sleep(IDLE / 4).await;
+            tokio::time::sleep(FRESH / 3).await;
             let now = clock::monotonic();
             let mut open = self.open.borrow_mut();
-            open.retain(|session| {
-                let is_idle = session.carries.get() == 0 && now.duration_since(session.used.get()) >= IDLE;
-                !is_idle && !session.ended.get()
-            });
+            open.retain(|session| session.is_fresh(now) && !session.ended.get());
             if open.is_empty() {
                 self.sweeping.set(false);
                 return;
@@ -134,6 +133,10 @@ impl Sessions {
 }
 
 impl Session {
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.carries.get() > 0 || now.saturating_duration_since(self.used.get()) < FRESH
+    }
+
     /// May it get a new stream?
     fn lives(&self, material: Option<&Arc<ClientMaterial>>) -> bool {
         let is_verified = match (&self.verified_with, material) {

@@ -251,6 +251,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_can_be_waited_for_past_what_is_held() {
+        let (one, other) = pipe(10);
+        write(&one, b"held").await.unwrap();
+        let mut waiting = a_waiter();
+        assert!(is_pending(other.poll_ended(&mut waiting.context())));
+        drop(one);
+        assert!(waiting.woken() && !is_pending(other.poll_ended(&mut waiting.context())));
+        assert_eq!(read(&other, 10).await.unwrap(), b"held");
+    }
+
+    #[tokio::test]
     async fn an_end_that_waits_is_woken_by_bytes_and_by_the_end() {
         let (one, other) = pipe(10);
         let mut waiting = a_waiter();

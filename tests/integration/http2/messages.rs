@@ -3,7 +3,7 @@
 use super::super::support::KEY_A;
 use super::super::support::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, block, frame, pseudo};
 use super::super::support::recorder::{Recorder, Then};
-use super::super::support::{eventually, sign};
+use super::super::support::{count, eventually, sign};
 use super::guarding;
 
 #[test]
@@ -261,10 +261,11 @@ fn a_client_that_waits_for_100_gets_it_when_the_upstream_says_so() {
 
 #[test]
 fn a_slow_reader_holds_back_the_upstream_and_memory_stays_small() {
-    let upstream = Recorder::with(|exchange| {
-        exchange.send("HTTP/1.1 200 OK\r\nContent-Length: 64000000\r\n\r\n");
+    let parts = count(64, 1_000);
+    let upstream = Recorder::with(move |exchange| {
+        exchange.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", parts * 1_000_000));
         let part = vec![b'z'; 1_000_000];
-        for _ in 0..64 {
+        for _ in 0..parts {
             exchange.send(&part);
         }
         Then::Close
@@ -278,7 +279,7 @@ fn a_slow_reader_holds_back_the_upstream_and_memory_stays_small() {
         line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
     };
     let before = resident();
-    // Ten answers of 64 MB that nobody reads on.
+    // Ten large answers that nobody reads on.
     let streams: Vec<u32> = (0..10).map(|_| client.request(&pseudo("GET", "/huge"), true)).collect();
     for stream in &streams {
         client.head(*stream);
@@ -288,7 +289,7 @@ fn a_slow_reader_holds_back_the_upstream_and_memory_stays_small() {
     });
     let grown = resident().saturating_sub(before);
     assert!(grown < 32 * 1024, "{grown} KiB more");
-    assert_eq!(client.outcome(streams[0]).body.len(), 64_000_000, "one that is read comes whole");
+    assert_eq!(client.outcome(streams[0]).body.len(), parts * 1_000_000, "one that is read comes whole");
     let grown = resident().saturating_sub(before);
     assert!(grown < 48 * 1024, "{grown} KiB more");
 }
