@@ -36,7 +36,8 @@
 //! Deliberately absent: a hyper server on the forwarding path. hyper hides from its service what a verifier must
 //! see (a fragment in the target, `Content-Length` beside `Transfer-Encoding`, bare LF), so the path from socket to
 //! socket is our own, strict HTTP/1.1 codec: heads in [`request::head`], body framing in [`request::framing`], answers in
-//! [`upstream::answer`], and bodies from socket to socket in [`wire`]; `proxy/mod.rs` says why.
+//! [`upstream::answer`], and bodies from socket to socket in [`wire`]; `proxy/mod.rs` says why. HTTP/2 is no second codec: its
+//! frames are the `h2` crate's, and each stream passes through this one, on both sides (`proxy/h2`, `upstream/h2`).
 
 pub mod policy;
 pub mod request;
