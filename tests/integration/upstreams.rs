@@ -4,7 +4,7 @@ mod killed;
 
 use super::support::nginx::Nginx;
 use super::support::raw::{Client, exchange, get};
-use super::support::recorder::{Recorder, Then};
+use super::support::recorder::{Recorded, Recorder, Then};
 use super::support::refusal::assert_own_failure;
 use super::support::sidecar::{Builder, Sidecar, countersign};
 use super::support::{KEY_A, eventually, free_address, sign};
@@ -26,6 +26,15 @@ fn addresses(upstreams: &[Recorder]) -> Vec<SocketAddr> {
 /// Requests with this mark that each has got.
 fn shares(upstreams: &[Recorder], mark: &str) -> Vec<usize> {
     upstreams.iter().map(|upstream| upstream.marked(mark).len()).collect()
+}
+
+/// The one request with this mark, whole, and where it went.
+#[track_caller]
+fn the_one(upstreams: &[Recorder], mark: &str) -> (SocketAddr, Recorded) {
+    let shares = shares(upstreams, mark);
+    assert_eq!(shares.iter().sum::<usize>(), 1, "{mark} came to {shares:?}");
+    let at = upstreams.iter().zip(shares).find(|(_, count)| *count == 1).unwrap().0;
+    (at.address, at.the(mark))
 }
 
 /// So many requests in a row on one connection; each must be answered 200.
@@ -179,12 +188,10 @@ fn what_could_not_be_sent_to_one_goes_to_the_next_whole_and_once() {
     }
     for n in 0..12 {
         let mark = format!("/whole-{n}.");
-        let got: Vec<_> = upstreams.iter().flat_map(|upstream| upstream.marked(&mark)).collect();
-        assert_eq!(got.len(), 1, "{n}: {got:?}");
-        assert!(got[0].body.complete && got[0].body.bytes == body.as_bytes());
-        let at = upstreams.iter().find(|upstream| !upstream.marked(&mark).is_empty()).unwrap().address.to_string();
-        let host = if n % 2 == 0 { "b" } else { &at };
-        assert_eq!(got[0].fields.one("host"), Some(host), "a request without Host gets that of its upstream");
+        let (at, request) = the_one(&upstreams, &mark);
+        assert!(request.body.complete && request.body.bytes == body.as_bytes());
+        let host = if n % 2 == 0 { "b" } else { &at.to_string() };
+        assert_eq!(request.fields.one("host"), Some(host), "a request without Host gets that of its upstream");
     }
     assert!(sidecar.metric("countersign_upstream_passed_over_total", &[]) >= 1.0);
     assert_eq!(sidecar.metric("countersign_upstream_faults_total", &[]), 0.0, "nobody was answered a fault");
@@ -337,11 +344,7 @@ fn an_outbound_listener_shares_and_passes_over_in_the_same_way_and_signs_each_re
     assert!(sidecar.metric("countersign_upstream_passed_over_total", &[]) >= 1.0);
     for n in 0..12 {
         let path = format!("/out-{n}.");
-        let got: Vec<_> = upstreams
-            .iter()
-            .flat_map(|upstream| upstream.marked(&path).into_iter().map(|request| (upstream.address, request)))
-            .collect();
-        let [(at, request)] = &got[..] else { panic!("{n} came {} times", got.len()) };
+        let (at, request) = the_one(&upstreams, &path);
         assert_eq!(request.fields.one("host"), Some(at.to_string().as_str()), "the Host of where it went");
         assert_eq!(request.body.bytes, b"body");
         let timestamp = request.fields.one("x-service-timestamp").unwrap().parse().unwrap();

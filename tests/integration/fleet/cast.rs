@@ -160,7 +160,7 @@ impl Fleet {
                 "port {port}\nbind {master}\nrequirepass {REDIS_PASSWORD}\ndir /var/lib\n\
                  sentinel monitor fleet {master} 6379 2\nsentinel auth-pass fleet {REDIS_PASSWORD}\n\
                  sentinel sentinel-pass {REDIS_PASSWORD}\n\
-                 sentinel down-after-milliseconds fleet 1000\nsentinel failover-timeout fleet 5000\n"
+                 sentinel down-after-milliseconds fleet 1000\nsentinel failover-timeout fleet 2000\n"
             );
             fs::write(host.path(&file), settings).unwrap();
             let mut command = Command::new("/usr/bin/redis-sentinel");

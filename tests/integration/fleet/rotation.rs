@@ -117,7 +117,8 @@ pub(super) fn keys_list_tells_the_truth(fleet: &Fleet) {
             assert_eq!((&row["state"], &row["source"]), (&"good".into(), &"redis".into()), "{row}");
             assert_eq!(row["fingerprint"], fingerprint(&keys[id]), "{row}");
             let (ttl, shown) = (ttls[id], row["ttl_seconds"].as_i64().unwrap());
-            assert!((-60..=1).contains(&(shown - ttl)) && ttl <= TTL, "Redis says {ttl}: {row}");
+            // Both round to seconds, each in its own way; and time passes between the two.
+            assert!((-60..=2).contains(&(shown - ttl)) && ttl <= TTL, "Redis says {ttl}: {row}");
             assert_eq!(row["next"], Value::Null, "{row}");
         }
         assert!(keys.values().all(|key| !told.to_string().contains(key.as_str())), "a key is shown");
