@@ -92,6 +92,8 @@ pub struct Outbound {
     pub destination: Destination,
     /// `health` of the upstreams; nothing is asked of a forward proxy's.
     pub health: Option<Health>,
+    /// `h2c`: HTTP/2 with prior knowledge is spoken beside HTTP/1.1.
+    pub h2c: bool,
     /// `allow_uids`: who may connect to a unix socket; `None`: whoever the file's mode lets.
     pub allow_uids: Option<Vec<u32>>,
     /// `first_byte` of this listener, else 30 s.

@@ -18,6 +18,7 @@ use crate::request::head::{self, HeadFault, HeadLimits, RequestHead, TargetForms
 use crate::tls::handshake::Protocol;
 use crate::wire::buffer::Buffer;
 use crate::wire::socket::{Plain, Socket, Stream};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::time::{timeout, timeout_at};
@@ -35,6 +36,8 @@ pub(super) struct Client {
     pub(super) secured: Option<Rc<Secured>>,
     /// It is one stream of an HTTP/2 connection, whose framing was checked below.
     pub(super) is_stream: bool,
+    /// Our own address on that connection.
+    local: Option<SocketAddr>,
 }
 
 /// What follows a request on its connection.
@@ -95,12 +98,13 @@ impl Client {
     pub(super) fn new(socket: Socket, secured: Option<Rc<Secured>>, peer: Peer, listener: usize) -> Client {
         let direct = ClientAddress::of(peer, &[], []);
         let direct = (direct, direct.to_string().into());
-        Client { socket, buffer: Buffer::default(), peer, direct, listener, secured, is_stream: false }
+        Client { socket, buffer: Buffer::default(), peer, direct, listener, secured, is_stream: false, local: None }
     }
 
     /// Parts with the socket and what was read from it; what is known of the client goes to each stream.
     pub(super) fn split(self) -> (Template, Socket, Buffer) {
-        let Client { socket, buffer, peer, direct, listener, secured, is_stream: _ } = self;
+        let local = self.local_address();
+        let Client { socket, buffer, peer, direct, listener, secured, is_stream: _, local: _ } = self;
         let of_stream = move |socket| Client {
             socket,
             buffer: Buffer::default(),
@@ -109,6 +113,7 @@ impl Client {
             listener,
             secured: secured.clone(),
             is_stream: true,
+            local,
         };
         (Template::new(of_stream), socket, buffer)
     }
@@ -201,8 +206,16 @@ impl Client {
             Side::Inbound(place) => {
                 self.secured.is_none() && inbound::inbound_of(&worker.shared.snapshot.load().config, place).h2c
             }
-            Side::Outbound(_) => false,
+            Side::Outbound(place) => {
+                let outbound = &worker.shared.snapshot.load().config.outbound;
+                outbound.get(place).is_some_and(|outbound| outbound.h2c)
+            }
         }
+    }
+
+    /// Our own address on its connection.
+    pub(super) fn local_address(&self) -> Option<SocketAddr> {
+        self.local.or_else(|| self.socket.local_address())
     }
 
     /// Serves HTTP/2 if the connection begins with its preface, else HTTP/1.1. What begins like the preface has `head` to

@@ -29,7 +29,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     let connect = tunnels(outbound, head);
     let connect_places: Vec<Place> = connect.iter().map(Upstream::place).collect();
     let listener = Listener {
-        address: client.socket.local_address(),
+        address: client.local_address(),
         allow_uids: outbound.allow_uids.as_deref(),
         way: match outbound.destination {
             Destination::Upstreams(_) => Way::Upstreams(&route.places),

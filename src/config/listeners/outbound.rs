@@ -46,11 +46,12 @@ fn one(written: FileOutbound, around: &Surroundings<'_>, problems: &Problems) ->
     }
     let first_byte = written.first_byte.unwrap_or(defaults::OUTBOUND_FIRST_BYTE);
     let allow_uids = written.allow_uids.as_ref().map(|uids| uids.value.iter().map(|uid| uid.value).collect());
+    let h2c = written.h2c.as_ref().is_some_and(|h2c| h2c.value);
     let listen = written.listen.clone();
     let health = written.health.clone().map(|health| health.value);
     let (destination, towards) = destination(written, around, problems);
     let whole = listen.clone().zip(destination).map(|(listen, destination)| {
-        Arc::new(Outbound { listen: listen.value, destination, health, allow_uids, first_byte })
+        Arc::new(Outbound { listen: listen.value, destination, health, h2c, allow_uids, first_byte })
     });
     Checked { made: whole, ways: Ways { listen, towards } }
 }
@@ -141,7 +142,7 @@ fn forward_proxy(
     proxy: &Setting<bool>,
     problems: &Problems,
 ) -> (Option<Destination>, Vec<Setting<Upstream>>) {
-    let FileOutbound { upstreams, allow, says_allow, connect, health, .. } = written;
+    let FileOutbound { upstreams, allow, says_allow, connect, health, h2c, .. } = written;
     if let Some(list) = &upstreams.list {
         let problem = Diagnostic::error(&list.place, "`outbound.upstream` contradicts `forward_proxy = true`")
             .expected("one of the two")
@@ -154,6 +155,12 @@ fn forward_proxy(
             .expected("`health` beside an `upstream`")
             .related(&proxy.place, "each request says where it goes: nobody is asked for their health");
         problems.add(problem.fix("leave `health` out"));
+    }
+    if let Some(h2c) = h2c.filter(|h2c| h2c.value) {
+        let problem = Diagnostic::error(&h2c.place, "`outbound.h2c` says nothing with `forward_proxy = true`")
+            .expected("`h2c` beside an `upstream`")
+            .related(&proxy.place, "programs speak HTTP/1.1 to a proxy");
+        problems.add(problem.fix("leave `h2c` out, or make an [[outbound]] with an `upstream` for those programs"));
     }
     if !says_allow {
         let problem = Diagnostic::error(&proxy.place, "`outbound.allow` is missing: a forward proxy for no host")

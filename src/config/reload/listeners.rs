@@ -67,7 +67,7 @@ impl Listener for Outbound {
     }
 
     fn in_place(&self, new: &Outbound) -> Outbound {
-        let Outbound { listen: _, destination, health, allow_uids, first_byte } = new;
+        let Outbound { listen: _, destination, health, h2c, allow_uids, first_byte } = new;
         // A tunnel has no pool of connections: where one may lead can change.
         let destination = match (&self.destination, destination) {
             (Destination::ForwardProxy { allow, .. }, Destination::ForwardProxy { connect, .. }) => {
@@ -81,6 +81,7 @@ impl Listener for Outbound {
             listen: self.listen.clone(),
             destination,
             health: health.clone(),
+            h2c: *h2c,
             allow_uids: allow_uids.clone(),
             first_byte: *first_byte,
         }

@@ -248,12 +248,16 @@ fn where_a_way_out_listens_and_leads_needs_a_restart() {
 fn what_else_is_said_of_a_way_out_follows_the_file() {
     let running = Running::signing();
     let text = WAYS_OUT
-        .replace("allow_uids = [1]", "allow_uids = [1, 2]\nfirst_byte = \"1s\"\nhealth = { path = \"/h\" }")
+        .replace(
+            "allow_uids = [1]",
+            "allow_uids = [1, 2]\nh2c = true\nfirst_byte = \"1s\"\nhealth = { path = \"/h\" }",
+        )
         .replace("connect = [\"192.0.2.1:2\"]", "connect = [\"192.0.2.1:3\"]\nfirst_byte = \"2s\"");
     let Reloaded { loaded, needs_restart, .. } = running.reload(&text).unwrap();
     assert!(needs_restart.is_empty(), "{needs_restart:?}");
     let [direct, proxy] = &loaded.config.outbound[..] else { panic!() };
     assert_eq!((direct.allow_uids.as_deref(), direct.first_byte.as_secs()), (Some(&[1, 2][..]), 1));
+    assert!(direct.h2c && !proxy.h2c);
     assert_eq!(direct.health.as_ref().unwrap().path, "/h");
     let crate::config::Destination::ForwardProxy { allow, connect } = &proxy.destination else { panic!() };
     assert_eq!((allow.len(), connect[0].port, proxy.first_byte.as_secs()), (1, 3, 2));

@@ -116,6 +116,48 @@ fn grpc_of_every_kind_passes_over_tls_on_both_sides() {
     works(&got, "TLS", "https");
 }
 
+#[test]
+fn grpc_that_signs_nothing_is_signed_on_its_way_out_and_let_in_on_the_other_side() {
+    let Some((backend, _process)) = grpc_backend(&[]) else { return };
+    let guarding = Builder::guarding(backend)
+        .set("inbound", "h2c", "true")
+        .set("inbound", "upstream_http2", "true")
+        .rules(GRPC_RULES)
+        .unlimited()
+        .start();
+    let outbound = free_address();
+    let way_out = format!(
+        "[[outbound]]\nlisten = \"{outbound}\"\nupstream = \"http://{}\"\nupstream_http2 = true\nh2c = true\n",
+        guarding.address
+    );
+    let signing = Builder::guarding(backend)
+        .set("service", "id", "\"npu-worker\"")
+        .rules(&format!("{GRPC_RULES}{way_out}"))
+        .start_alive();
+    let Some(got) = python::client("grpc_calls", &[&outbound.to_string(), KEY_A]) else { return };
+    for call in ["unsigned", "signed", "wrong key", "other path"] {
+        assert_eq!(got[call], "x", "{call}: signed by us, whatever it brought: {}", got[call]);
+    }
+    assert_eq!((&got["unary"]["code"], &got["bidi"]["code"]), (&json!("OK"), &json!("OK")), "{got}");
+    assert_eq!((&got["big"], &got["upload"]), (&json!(16 << 20), &json!(16 << 20)));
+    assert_eq!(got["cancel"]["told"], json!(["cancelled", "deadline"]));
+    let identity: Value = serde_json::from_str(got["identity"].as_str().unwrap_or_default()).unwrap();
+    assert!(identity.to_string().contains("[\"x-authenticated-service\",\"npu-worker\"]"), "{identity}");
+    let outcomes = guarding.audit();
+    assert!(outcomes.iter().all(|record| record["outcome"] != "refuse"), "{outcomes:?}");
+    // A page is not signed for over HTTP/2 either.
+    let mut page = super::Frames::connect(outbound);
+    let authority = outbound.to_string();
+    let head =
+        [(":method", "POST"), (":scheme", "http"), (":authority", &*authority), (":path", "/fleet.Guarded/Unary")];
+    let stream = page.request(&[&head[..], &[("origin", "http://evil.example")]].concat(), true);
+    assert_eq!(page.outcome(stream).status, 403);
+    let rebound = [&head[..2], &[(":authority", "evil.example"), head[3]]].concat();
+    let stream = page.request(&rebound, true);
+    assert_eq!(page.outcome(stream).status, 403, "a name that leads here is not ours");
+    assert!(signing.audit().iter().filter(|record| record["direction"] == "outbound").count() > 10);
+}
+
 /// curl's protocol, status and body.
 fn curl(arguments: &[&str]) -> Option<(String, String, String)> {
     let mut command = Command::new("curl");

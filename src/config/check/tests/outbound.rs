@@ -42,8 +42,9 @@ fn a_sidecar_may_only_sign() {
 fn every_key_of_a_way_out_arrives() {
     let full =
         one("listen = \"unix:/run/x.sock\"\nupstream = [\"https://a:1\", \"http://b:2\"]\nallow_uids = [0, 1000]\n\
-         first_byte = \"7s\"\nupstream_http2 = true\nhealth = { path = \"/health\" }\n\
+         first_byte = \"7s\"\nupstream_http2 = true\nh2c = true\nhealth = { path = \"/health\" }\n\
          upstream_tls = { ca = \"ca.pem\", name = \"backend.internal\", cert = \"/c.pem\", key = \"/k.pem\" }");
+    assert!(full.h2c);
     assert_eq!(full.allow_uids, Some(vec![0, 1000]));
     assert_eq!(full.first_byte, Duration::from_secs(7));
     assert_eq!(full.health.unwrap().path, "/health");
@@ -106,6 +107,8 @@ fn every_key_of_a_way_out_refuses_what_it_cannot_mean() {
             format!("{PROXY}allow = [\"h:1\"]\nhealth = {{ path = \"/\" }}"),
             "`outbound.health` says nothing with `forward_proxy = true`",
         ),
+        (format!("{PROXY}allow = [\"h:1\"]\nh2c = true"), "`outbound.h2c` says nothing with `forward_proxy = true`"),
+        (format!("{whole}h2c = 1"), "`outbound.h2c` is `1`"),
         (format!("{whole}first_byte = 30"), "`outbound.first_byte` is `30`"),
         (
             format!("{whole}allow_uids = [1000]"),
