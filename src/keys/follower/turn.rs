@@ -144,6 +144,8 @@ impl Follower {
             self.subscription = None;
         }
         (self.settings, self.sealed, self.sealed_at) = (settings, sealed, None);
+        // Who takes the table may have kept another one so far: what verifies, or what signs, may come from here only now.
+        self.shown = None;
         self.due.look = clock::monotonic();
         if self.files.take().is_some() {
             self.read_files();

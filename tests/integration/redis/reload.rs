@@ -49,6 +49,26 @@ fn a_reload_that_changes_nothing_of_keys_keeps_them_also_while_redis_is_away() {
 }
 
 #[test]
+fn another_order_of_the_sources_counts_although_redis_has_no_news() {
+    let Some(redis) = Redis::start() else { return };
+    redis.put("npu-worker", KEY_B);
+    let upstream = Recorder::plain();
+    // The files hold key a of npu-worker.
+    let sidecar = Builder::guarding(upstream.address)
+        .set("keys", "redis", format!("{:?}", redis.url()))
+        .set("keys", "sources", "[\"files\", \"redis\"]")
+        .unlimited()
+        .start();
+    assert_eq!((call(&sidecar, "npu-worker", KEY_A), call(&sidecar, "npu-worker", KEY_B)), (200, 401));
+    edit(&sidecar, "[\"files\", \"redis\"]", "[\"redis\", \"files\"]");
+    within(SOON, "the key of redis to count", || call(&sidecar, "npu-worker", KEY_B) == 200);
+    assert_eq!(call(&sidecar, "npu-worker", KEY_A), 401, "what redis does not have is not taken from files");
+    edit(&sidecar, "[\"redis\", \"files\"]", "[\"files\", \"redis\"]");
+    within(SOON, "the key of the file to count", || call(&sidecar, "npu-worker", KEY_A) == 200);
+    assert_eq!(call(&sidecar, "npu-worker", KEY_B), 401);
+}
+
+#[test]
 fn keys_move_from_files_to_redis_and_back_by_reloads() {
     let Some(redis) = Redis::start() else { return };
     redis.put("npu-worker", KEY_B);
