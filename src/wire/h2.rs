@@ -41,7 +41,7 @@ pub enum PourFault {
 /// # Errors
 /// See [`PourFault`].
 pub async fn pour(
-    mut body: RecvStream,
+    body: &mut RecvStream,
     framing: Framing,
     pipe: &Socket,
     is_delivered: &Cell<bool>,

@@ -6,7 +6,8 @@
 //!    a slow side holds back the other;
 //! 2. a stream that the client resets, or that breaks off, aborts the pipe: the upstream never sees a clean end;
 //! 3. an answer that ends early resets the stream: nor does the client;
-//! 4. an answer may end before the request has: h2 then tells the client, with `NO_ERROR`, to stop sending;
+//! 4. an answer may end before the request has: the client gets a moment to read it and to stop by itself, then h2 tells it to,
+//!    with `NO_ERROR`. A reset on the heels of the answer makes some fail that have not read it yet (curl 7.88 is one);
 //! 5. fields that speak about a connection have no place in the answer; trailers come behind its body.
 
 use super::super::respond;
@@ -23,12 +24,16 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use std::cell::Cell;
 use std::future::{pending, poll_fn};
+use std::time::Duration;
+
+/// How long a client whose answer is whole may take to stop sending.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Carries one exchange. `framing`: how the head said that the body would be written; `None` for a head that is refused, whose
 /// body nobody reads.
 pub(super) async fn carry(
     respond: SendResponse<Bytes>,
-    body: RecvStream,
+    mut body: RecvStream,
     framing: Option<Framing>,
     to_head: bool,
     pipe: Socket,
@@ -36,17 +41,27 @@ pub(super) async fn carry(
 ) {
     let upload = async {
         let Some(framing) = framing else { return pending().await };
-        match h2::pour(body, framing, &pipe, &Cell::new(false)).await {
+        match h2::pour(&mut body, framing, &pipe, &Cell::new(false)).await {
             // It may have answered before it stopped reading: the answer decides.
             Ok(()) | Err(h2::PourFault::Pipe) => pending().await,
             Err(h2::PourFault::Stream) => {}
         }
     };
     let mut answer = Answer { respond, pipe: &pipe, buffer: Buffer::default(), worker };
-    tokio::select! {
+    let is_whole = tokio::select! {
         biased;
-        () = answer.carry(to_head) => {}
-        () = upload => pipe.reset_on_close(),
+        is_whole = answer.carry(to_head) => is_whole,
+        () = upload => {
+            pipe.reset_on_close();
+            false
+        }
+    };
+    if is_whole && !body.is_end_stream() {
+        // What it sent is dropped with the body; until then no window opens for more.
+        drop(pipe);
+        let stopped = async { while let Some(Ok(_)) = body.data().await {} };
+        // Who goes on is told to stop.
+        let _ = tokio::time::timeout(LINGER, stopped).await;
     }
 }
 
@@ -59,9 +74,10 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    async fn carry(&mut self, to_head: bool) {
+    /// Is the answer with the client, to its end?
+    async fn carry(&mut self, to_head: bool) -> bool {
         let head = loop {
-            let Some(head) = self.head(to_head).await else { return self.respond.send_reset(Reason::INTERNAL_ERROR) };
+            let Some(head) = self.head(to_head).await else { return self.broken() };
             if !head.is_informational() {
                 break head;
             }
@@ -73,23 +89,30 @@ impl Answer<'_> {
             }
         };
         let is_whole = matches!(head.length(), BodyLength::None | BodyLength::Exactly(0));
-        let Some(response) = response(&head) else { return self.respond.send_reset(Reason::INTERNAL_ERROR) };
-        let Ok(stream) = self.respond.send_response(response, is_whole) else { return };
-        if !is_whole {
-            let mut sender = Sender::new(stream);
-            let write_idle = self.worker.shared.snapshot.load().config.timeouts.write_idle;
-            let buffers = &self.worker.buffers;
-            match h2::draw(self.pipe, &mut self.buffer, buffers, head.length(), &mut sender, write_idle).await {
-                Drawn::Whole => {}
-                Drawn::Cut => sender.reset(Reason::INTERNAL_ERROR),
-                Drawn::Gone => self.pipe.reset_on_close(),
-                Drawn::Idle => {
-                    self.worker.metrics.timed_out("write_idle");
-                    self.pipe.reset_on_close();
-                    sender.reset(Reason::CANCEL);
-                }
+        let Some(response) = response(&head) else { return self.broken() };
+        let Ok(stream) = self.respond.send_response(response, is_whole) else { return false };
+        if is_whole {
+            return true;
+        }
+        let mut sender = Sender::new(stream);
+        let write_idle = self.worker.shared.snapshot.load().config.timeouts.write_idle;
+        let buffers = &self.worker.buffers;
+        match h2::draw(self.pipe, &mut self.buffer, buffers, head.length(), &mut sender, write_idle).await {
+            Drawn::Whole => return true,
+            Drawn::Cut => sender.reset(Reason::INTERNAL_ERROR),
+            Drawn::Gone => self.pipe.reset_on_close(),
+            Drawn::Idle => {
+                self.worker.metrics.timed_out("write_idle");
+                self.pipe.reset_on_close();
+                sender.reset(Reason::CANCEL);
             }
         }
+        false
+    }
+
+    fn broken(&mut self) -> bool {
+        self.respond.send_reset(Reason::INTERNAL_ERROR);
+        false
     }
 
     /// The next head; `None` when none comes, or the client is gone.

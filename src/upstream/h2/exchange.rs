@@ -150,7 +150,7 @@ async fn answer(
         None => (Framing::Chunked, Some((&b"transfer-encoding"[..], &b"chunked"[..]))),
     };
     pipe.write_all(&text(&response, line), NO_TIMER).await.map_err(|_| ())?;
-    pour(response.into_body(), framing, pipe, is_delivered).await.map_err(|_| ())
+    pour(&mut response.into_body(), framing, pipe, is_delivered).await.map_err(|_| ())
 }
 
 enum Next {
