@@ -15,20 +15,22 @@
 
 mod exchange;
 
+use super::pool::{FRESH, is_same};
 use crate::clock;
 use crate::tls::ClientMaterial;
 use crate::wire::buffer::BufferPool;
-use crate::wire::h2::{CONNECTION_WINDOW, PIPE, SEND_BUFFER, STREAM_WINDOW};
+use crate::wire::h2::{CONNECTION_WINDOW, PIPE, SEND_BUFFER, STREAM_WINDOW, told};
 use crate::wire::pipe::pipe;
 use crate::wire::socket::{Socket, Stream};
 use ::h2::client::{Builder, SendRequest};
 use bytes::Bytes;
 use std::cell::{Cell, RefCell};
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// One worker's HTTP/2 connections to one upstream.
 #[derive(Debug, Default)]
@@ -52,8 +54,8 @@ struct Session {
     ended: Rc<Cell<bool>>,
 }
 
-/// How long a connection may carry nothing and still be used.
-const FRESH: Duration = Duration::from_secs(3);
+/// More streams than any server can say it takes.
+const UNTOLD: usize = usize::MAX - 1;
 
 impl Sessions {
     /// A pipe to a new stream on a connection that has room for it.
@@ -69,7 +71,7 @@ impl Sessions {
     /// Makes a connection of the stream; a pipe to the first stream on it.
     ///
     /// # Errors
-    /// When the stream is gone.
+    /// When the stream is gone, or does not speak HTTP/2.
     pub(super) async fn begin(
         self: &Rc<Self>,
         stream: Stream,
@@ -78,20 +80,29 @@ impl Sessions {
     ) -> io::Result<Socket> {
         let socket = Socket::new(stream);
         socket.keep_alive();
-        let (send, connection) = Builder::new()
+        let (send, mut connection) = Builder::new()
             .enable_push(false)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(super::answer::MAX_ANSWER_HEAD as u32)
             .max_send_buffer_size(SEND_BUFFER)
+            .initial_max_send_streams(UNTOLD)
             .handshake(socket.into_stream())
             .await
-            .map_err(io::Error::other)?;
+            .map_err(|error| io::Error::other(told(&error)))?;
+        // How many streams it takes is the first thing a server says; until then all who wait would be put on this connection.
+        poll_fn(|cx| match std::pin::Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(io::Error::other(told(&error)))),
+            Poll::Ready(Ok(())) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Poll::Pending if send.current_max_send_streams() == UNTOLD => Poll::Pending,
+            Poll::Pending => Poll::Ready(Ok(())),
+        })
+        .await?;
         let ended = Rc::new(Cell::new(false));
         let is_over = Rc::clone(&ended);
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "an HTTP/2 connection to an upstream ended");
+                tracing::debug!(error = told(&error), "an HTTP/2 connection to an upstream ended");
             }
             is_over.set(true);
         });
@@ -139,11 +150,7 @@ impl Session {
 
     /// May it get a new stream?
     fn lives(&self, material: Option<&Arc<ClientMaterial>>) -> bool {
-        let is_verified = match (&self.verified_with, material) {
-            (None, None) => true,
-            (Some(then), Some(now)) => Arc::ptr_eq(then, now),
-            (Some(_), None) | (None, Some(_)) => false,
-        };
+        let is_verified = is_same(self.verified_with.as_ref(), material);
         // Without a stream of its own that waits, this is ready at once, or an error: gone, or told to go away.
         let ready = self.send.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
         is_verified && !self.ended.get() && matches!(ready, Poll::Ready(Ok(())))

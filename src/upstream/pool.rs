@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// How long a connection may be idle and still be used.
-const FRESH: Duration = Duration::from_secs(3);
+/// How long a connection may be idle, or carry no stream, and still be used.
+pub(super) const FRESH: Duration = Duration::from_secs(3);
 /// Idle connections kept at most.
 const KEPT: usize = 512;
 /// The least time between two warnings that no TLS comes about.
@@ -52,6 +52,8 @@ pub struct Pool {
     sweeping: Cell<bool>,
     /// Connections of HTTP/2, where the upstream is to speak it.
     sessions: Rc<Sessions>,
+    /// Asked for HTTP/2, it chose HTTP/1.1 for its last connection.
+    chose_http1: Cell<bool>,
     warned: Cell<Option<Instant>>,
 }
 
@@ -63,13 +65,14 @@ impl Connection {
     fn stream(socket: Socket) -> Connection {
         Connection { socket, buffer: Buffer::default(), verified_with: None, is_stream: true }
     }
+}
 
-    fn is_verified_with(&self, now: Option<&Arc<ClientMaterial>>) -> bool {
-        match (&self.verified_with, now) {
-            (None, None) => true,
-            (Some(then), Some(now)) => Arc::ptr_eq(then, now),
-            (Some(_), None) | (None, Some(_)) => false,
-        }
+/// Is what a server was verified with still what it would be verified with?
+pub(super) fn is_same(then: Option<&Arc<ClientMaterial>>, now: Option<&Arc<ClientMaterial>>) -> bool {
+    match (then, now) {
+        (None, None) => true,
+        (Some(then), Some(now)) => Arc::ptr_eq(then, now),
+        (Some(_), None) | (None, Some(_)) => false,
     }
 }
 
@@ -82,12 +85,13 @@ impl Pool {
             resolved: RefCell::default(),
             sweeping: Cell::new(false),
             sessions: Rc::default(),
+            chose_http1: Cell::new(false),
             warned: Cell::default(),
         })
     }
 
-    /// The freshest idle connection that still lives, if there is one. Anything to read on it is an end, or an answer
-    /// nobody asked for: it is closed, and its bytes reach no client.
+    /// The freshest idle connection that still lives, if there is one. One with an end to read, or an answer
+    /// nobody asked for, is closed, and its bytes reach no client; what TLS says for itself (tickets) is no answer.
     pub fn reuse(&self, tls: &TlsMaterials, now: Instant) -> Option<Connection> {
         if let Some(stream) = self.stream(self.material(tls)) {
             return Some(stream);
@@ -95,7 +99,7 @@ impl Pool {
         loop {
             let (since, connection) = self.idle.borrow_mut().pop()?;
             if now.saturating_duration_since(since) < FRESH
-                && connection.is_verified_with(self.material(tls))
+                && is_same(connection.verified_with.as_ref(), self.material(tls))
                 && connection.socket.is_quiet()
             {
                 return Some(connection);
@@ -119,12 +123,14 @@ impl Pool {
             let (stream, _) = self.open(material).await?;
             return Ok(Connection::new(stream, material.cloned()));
         }
-        // Many requests at once open one connection, and share it.
-        let _turn = self.sessions.turn.lock().await;
+        // Many requests at once open one connection, and share it; unless the server last chose what cannot be shared.
+        let _turn = if self.chose_http1.get() { None } else { Some(self.sessions.turn.lock().await) };
         if let Some(stream) = self.stream(material) {
             return Ok(stream);
         }
-        match self.open(material).await? {
+        let (stream, protocol) = self.open(material).await?;
+        self.chose_http1.set(protocol == Protocol::Http1);
+        match (stream, protocol) {
             (stream, Protocol::Http2) => self
                 .sessions
                 .begin(stream, material.cloned(), self.upstream.scheme())

@@ -47,6 +47,7 @@ pub async fn pour(
     is_delivered: &Cell<bool>,
 ) -> Result<(), PourFault> {
     let mut poured = 0;
+    is_delivered.set(matches!(framing, Framing::None | Framing::Length(0)));
     while let Some(data) = body.data().await {
         let data = data.map_err(|_| PourFault::Stream)?;
         match framing {
@@ -76,6 +77,15 @@ pub async fn pour(
         pipe.write_all(&end, NO_TIMER).await.map_err(|_| PourFault::Pipe)?;
     }
     Ok(())
+}
+
+/// What went wrong, for people, without a byte that the peer chose: the text of an error holds the debug data of its GOAWAY.
+pub fn told(error: &::h2::Error) -> String {
+    match (error.get_io(), error.reason()) {
+        (Some(io), _) => format!("the connection broke: {}", io.kind()),
+        (None, Some(reason)) => format!("HTTP/2 error {:#x}: {reason}", u32::from(reason)),
+        (None, None) => "not of the form of HTTP/2".to_owned(),
+    }
 }
 
 /// Appends one header line.

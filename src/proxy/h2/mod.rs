@@ -27,7 +27,7 @@ use crate::clock;
 use crate::config::Timeouts;
 use crate::request::framing::Framing;
 use crate::request::head::{HeadFault, HeadLimits};
-use crate::wire::h2::{CONNECTION_WINDOW, PIPE, SEND_BUFFER, STREAM_WINDOW};
+use crate::wire::h2::{CONNECTION_WINDOW, PIPE, SEND_BUFFER, STREAM_WINDOW, told};
 use crate::wire::pipe::pipe;
 use crate::wire::socket::{Socket, Stream};
 use ::h2::server::{Builder, Connection, SendResponse};
@@ -92,7 +92,7 @@ pub(super) async fn serve(worker: &Rc<Worker>, client: Client) {
         .handshake(io);
     let connection = match tokio::time::timeout(timeouts.head, handshake).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(%error, "no HTTP/2 with a client"),
+        Ok(Err(error)) => return tracing::debug!(error = told(&error), "no HTTP/2 with a client"),
         Err(_) => return worker.metrics.timed_out("first_byte"),
     };
     let session = Session {
@@ -162,7 +162,7 @@ impl Session<'_> {
                         if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
                             self.worker.metrics.http2_flood("stopped_by_h2");
                         }
-                        return tracing::debug!(%error, "an HTTP/2 connection ended");
+                        return tracing::debug!(error = told(&error), "an HTTP/2 connection ended");
                     }
                     None => return,
                 },

@@ -8,7 +8,7 @@
 use crate::request::framing::{Framing, content_length};
 use crate::request::head::{HeadLimits, RequestHead, find_end};
 use crate::wire::buffer::{Buffer, BufferPool};
-use crate::wire::h2::{Drawn, NO_TIMER, Sender, copy_fields, draw, is_of_connection, pour, put};
+use crate::wire::h2::{Drawn, NO_TIMER, Sender, copy_fields, draw, is_of_connection, pour, put, told};
 use crate::wire::socket::Socket;
 use ::h2::client::{ResponseFuture, SendRequest};
 use ::h2::{Reason, RecvStream};
@@ -38,7 +38,7 @@ pub(super) async fn carry(mut send: SendRequest<Bytes>, scheme: &'static str, pi
     let is_whole = head.framing() == Framing::None;
     let (response, stream) = match send.send_request(request, is_whole) {
         Ok(sent) => sent,
-        Err(error) => return tracing::debug!(%error, "no stream to an upstream"),
+        Err(error) => return tracing::debug!(error = told(&error), "no stream to an upstream"),
     };
     // A handle that stays would keep a connection open that is to go.
     drop(send);
@@ -166,7 +166,7 @@ async fn next(response: &mut ResponseFuture) -> Result<Next, ()> {
         Poll::Ready(Some(Err(_))) => Poll::Ready(Err(())),
         Poll::Ready(None) => {
             let response = ready!(std::pin::Pin::new(&mut *response).poll(cx)).map_err(|error| {
-                tracing::debug!(%error, "no answer from an upstream");
+                tracing::debug!(error = told(&error), "no answer from an upstream");
             });
             Poll::Ready(response.map(Next::Final))
         }

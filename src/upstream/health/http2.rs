@@ -2,6 +2,8 @@
 
 use super::probe::{MAX_BODY, ProbeFault, members_are_there};
 use crate::config::{Health, Upstream};
+use crate::upstream::answer::MAX_ANSWER_HEAD;
+use crate::wire::h2::told;
 use http::{Request, Uri};
 use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,7 +15,12 @@ pub(super) async fn ask(
     name: &str,
     check: &Health,
 ) -> Result<(), ProbeFault> {
-    let (send, connection) = h2::client::handshake(stream).await.map_err(broken)?;
+    let (send, connection) = h2::client::Builder::new()
+        .enable_push(false)
+        .max_header_list_size(MAX_ANSWER_HEAD as u32)
+        .handshake::<_, bytes::Bytes>(stream)
+        .await
+        .map_err(broken)?;
     let asked = exchange(send, upstream, name, check);
     tokio::select! {
         biased;
@@ -58,5 +65,5 @@ async fn exchange(
 }
 
 fn broken(error: h2::Error) -> ProbeFault {
-    ProbeFault::Broken(io::Error::other(error))
+    ProbeFault::Broken(io::Error::other(told(&error)))
 }

@@ -139,7 +139,7 @@ fn a_client_that_is_gone_resets_its_stream_and_a_body_that_breaks_off_never_ends
 }
 
 #[test]
-fn a_second_connection_is_opened_when_the_first_is_full_and_a_new_one_behind_a_goaway() {
+fn a_second_connection_is_opened_when_the_first_is_full() {
     let upstream = H2Server::start(3);
     let sidecar = in_front_of(&upstream);
     assert_eq!(get(sidecar.address, "/ok").status, 200);
@@ -153,11 +153,51 @@ fn a_second_connection_is_opened_when_the_first_is_full_and_a_new_one_behind_a_g
     for client in &mut clients {
         assert_eq!(client.answer().status, 200);
     }
+}
+
+#[test]
+fn a_cold_burst_is_spread_over_as_many_connections_as_it_needs() {
+    let upstream = H2Server::start(3);
+    let sidecar = in_front_of(&upstream);
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(sidecar.address)).collect();
+    for client in &mut clients {
+        client.send("GET /held HTTP/1.1\r\nHost: b\r\n\r\n");
+    }
+    eventually("eight held", || (upstream.holding() == 8).then_some(()));
+    assert_eq!(upstream.connections(), 3);
+    upstream.let_go();
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
+    assert_eq!(sidecar.metric("countersign_upstream_retries_total", &[]), 0.0);
+}
+
+#[test]
+fn a_new_connection_is_opened_behind_a_goaway() {
+    let upstream = H2Server::start(3);
+    let sidecar = in_front_of(&upstream);
     assert_eq!(get(sidecar.address, "/go-away").status, 200);
+    assert_eq!(upstream.connections(), 1);
     for _ in 0..5 {
         assert_eq!(get(sidecar.address, "/behind").status, 200);
     }
-    assert!((2..=3).contains(&upstream.connections()), "{}", upstream.connections());
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[test]
+fn an_answer_that_was_delivered_is_not_cancelled_while_its_stream_ends() {
+    let upstream = H2Server::start(100);
+    let sidecar = in_front_of(&upstream);
+    assert_eq!(
+        exchange(sidecar.address, "HEAD /late/200/5 HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n").status,
+        200
+    );
+    for (path, status) in [("/late/204/", 204), ("/late/304/", 304), ("/late/200/0", 200)] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n");
+        assert_eq!(exchange(sidecar.address, request).status, status, "{path}");
+    }
+    eventually("the streams to end", || (upstream.ended_late() == 4).then_some(()));
+    assert_eq!(upstream.cancelled(), 0);
 }
 
 #[test]

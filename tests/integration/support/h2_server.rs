@@ -8,6 +8,7 @@ use http::{HeaderMap, Request, Response};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -36,6 +37,9 @@ struct Log {
     /// Streams that wait to be let go.
     held: Notify,
     holding: AtomicUsize,
+    /// Streams of `/late`, and those among them that the other side cancelled.
+    ended_late: AtomicUsize,
+    cancelled: AtomicUsize,
 }
 
 pub(crate) struct H2Server {
@@ -88,6 +92,16 @@ impl H2Server {
     /// Requests of `/held` that wait for [`H2Server::let_go`].
     pub(crate) fn holding(&self) -> usize {
         self.log.holding.load(Ordering::Relaxed)
+    }
+
+    /// Requests of `/late/STATUS/LENGTH` whose streams are over: the head of their answer comes a moment before the end.
+    pub(crate) fn ended_late(&self) -> usize {
+        self.log.ended_late.load(Ordering::Acquire)
+    }
+
+    /// Those among them that were cancelled before.
+    pub(crate) fn cancelled(&self) -> usize {
+        self.log.cancelled.load(Ordering::Acquire)
     }
 
     pub(crate) fn let_go(&self) {
@@ -173,6 +187,20 @@ async fn answer(log: Arc<Log>, request: Request<RecvStream>, mut respond: SendRe
         "/204" => drop(respond.send_response(ok(204).body(()).unwrap(), true)),
         "/empty" => drop(respond.send_response(ok(200).body(()).unwrap(), true)),
         "/head" => drop(respond.send_response(ok(200).header("content-length", "77").body(()).unwrap(), true)),
+        late if late.starts_with("/late/") => {
+            let (status, length) = late["/late/".len()..].split_once('/').unwrap();
+            let mut head = ok(status.parse().unwrap());
+            if !length.is_empty() {
+                head = head.header("content-length", length);
+            }
+            let Ok(mut stream) = respond.send_response(head.body(()).unwrap(), false) else { return };
+            let reset = std::future::poll_fn(|cx| stream.poll_reset(cx));
+            if tokio::time::timeout(Duration::from_millis(200), reset).await.is_ok() {
+                log.cancelled.fetch_add(1, Ordering::Release);
+            }
+            let _ = stream.send_data(Bytes::new(), true);
+            log.ended_late.fetch_add(1, Ordering::Release);
+        }
         "/half" => {
             let head = ok(200).header("content-length", "100").body(()).unwrap();
             let Ok(mut stream) = respond.send_response(head, false) else { return };
