@@ -202,9 +202,10 @@ pub(super) fn wrapping<'w>(
     }
 }
 
-/// The listener's own keys as the current generation has them. Listeners do not change while running.
+/// The listener's own keys as the current generation has them. Listeners do not change while running: a reload keeps
+/// those that are there. Were one ever missing, no other's keys may stand in for it.
 pub(super) fn inbound_of(config: &Config, listener: usize) -> &Inbound {
-    &config.inbound[listener.min(config.inbound.len() - 1)]
+    &config.inbound[listener]
 }
 
 fn claims(head: &RequestHead) -> Claims<'_> {

@@ -24,7 +24,8 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     let received = clock::monotonic();
     let snapshot = worker.snapshot();
     let (config, signer) = (&*snapshot.config, snapshot.signer.as_deref());
-    let outbound = &*config.outbound[place.min(config.outbound.len() - 1)];
+    // Listeners do not change while running: a reload keeps those that are there.
+    let outbound = &*config.outbound[place];
     let route = &worker.routes[client.listener];
     let connect = tunnels(outbound, head);
     let connect_places: Vec<Place> = connect.iter().map(Upstream::place).collect();
