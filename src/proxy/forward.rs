@@ -206,9 +206,14 @@ async fn once(
             After::Close
         }
         Ok(Ended::Stale) if may_retry => return None,
-        Ok(Ended::Stale) => fail(client, exchange, evidence, UpstreamFault::Closed).await,
-        Ok(Ended::Fault(fault)) => {
+        Ok(Ended::Stale) => {
             exchange.choice.target().health.suspect();
+            fail(client, exchange, evidence, UpstreamFault::Closed).await
+        }
+        Ok(Ended::Fault(fault)) => {
+            if is_suspicious(fault) {
+                exchange.choice.target().health.suspect();
+            }
             drop(connection);
             fail(client, exchange, evidence, fault).await
         }
@@ -223,6 +228,17 @@ async fn once(
             client_ended(client, exchange, evidence, end, has_begun).await
         }
     })
+}
+
+/// Does this say that the upstream may be gone? One that is slow, or answers nonsense, is there; and a stranger may choose a
+/// path that does.
+fn is_suspicious(fault: UpstreamFault) -> bool {
+    match fault {
+        UpstreamFault::Unreachable | UpstreamFault::ConnectTimeout | UpstreamFault::Tls | UpstreamFault::Closed => {
+            true
+        }
+        UpstreamFault::FirstByteTimeout | UpstreamFault::InvalidAnswer | UpstreamFault::Busy => false,
+    }
 }
 
 /// Waits until something of the body is there and well-formed, and appends it to the head.
