@@ -256,7 +256,8 @@ fn a_slow_redis_delays_no_decision() {
     let bearable = slow(redis.address, Duration::from_millis(50));
     let sidecar = guarding(&upstream, &format!("redis://{bearable}/0")).start();
     within(SOON, "the keys to be there", || prompt_call(&sidecar, "npu-worker", KEY_A) == 200);
-    let unbearable = slow(redis.address, Duration::from_secs(2));
+    // So slow that a decision which waits for it even once is late.
+    let unbearable = slow(redis.address, 2 * DECIDED * 5);
     let sidecar = guarding(&upstream, &format!("redis://{unbearable}/0")).start();
     for _ in 0..20 {
         assert_eq!(prompt_call(&sidecar, "npu-worker", KEY_A), 503);

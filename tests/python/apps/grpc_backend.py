@@ -11,6 +11,7 @@ from concurrent import futures
 
 import grpc
 
+began: list[str] = []
 cancelled: list[str] = []
 
 
@@ -55,8 +56,13 @@ def slow(request, context):
         gone.set()
 
     context.add_callback(note)
+    began.append(request.decode())
     gone.wait(20)
     return b"late"
+
+
+def who_began(_request, _context):
+    return json.dumps(began).encode()
 
 
 def who_cancelled(_request, _context):
@@ -78,6 +84,7 @@ METHODS = {
     "Bidi": grpc.stream_stream_rpc_method_handler(bidi),
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
     "Slow": grpc.unary_unary_rpc_method_handler(slow),
+    "WhoBegan": grpc.unary_unary_rpc_method_handler(who_began),
     "WhoCancelled": grpc.unary_unary_rpc_method_handler(who_cancelled),
     "Big": grpc.unary_stream_rpc_method_handler(big),
 }

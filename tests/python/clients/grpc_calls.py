@@ -57,18 +57,22 @@ def bidi():
     return {"got": got, "ended": list(calls) == [], "code": calls.code().name, "slowest": slowest}
 
 
+def told_by(path, wanted):
+    """What the server tells in the end."""
+    until = time.monotonic() + 10
+    while True:
+        told = sorted(json.loads(channel.unary_unary(path)(b"", timeout=15)))
+        if told == wanted or time.monotonic() > until:
+            return told
+        time.sleep(0.05)
+
+
 def cancel():
     call = channel.unary_unary("/fleet.Echo/Slow").future(b"cancelled", timeout=15)
-    time.sleep(0.3)
+    told_by("/fleet.Echo/WhoBegan", ["cancelled"])
     call.cancel()
     deadline = attempt(lambda: channel.unary_unary("/fleet.Echo/Slow")(b"deadline", timeout=0.5).decode())
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        told = json.loads(channel.unary_unary("/fleet.Echo/WhoCancelled")(b"", timeout=15))
-        if sorted(told) == ["cancelled", "deadline"]:
-            break
-        time.sleep(0.05)
-    return {"deadline": deadline["code"], "told": sorted(told)}
+    return {"deadline": deadline["code"], "told": told_by("/fleet.Echo/WhoCancelled", ["cancelled", "deadline"])}
 
 
 def big():
