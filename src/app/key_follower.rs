@@ -4,10 +4,11 @@
 //! effect within its generation: what was configured has not changed.
 
 use super::keys;
+use super::process::host_name;
 use super::start::{App, StartError, service_ids};
 use crate::clock;
 use crate::config::{Config, KeySourceKind, OwnKey, ServiceIdentity};
-use crate::keys::follower::{Followed, Follower, Settings};
+use crate::keys::follower::{Change, Followed, Follower, Settings};
 use crate::keys::redis::VerifierName;
 use crate::keys::sealed::SealedCopy;
 use crate::keys::status::KeyStatus;
@@ -18,12 +19,12 @@ use crate::snapshot::Snapshot;
 use crate::telemetry::audit::record::Event;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// The task that follows Redis.
 pub(super) struct KeyFollower {
-    changes: mpsc::Sender<(Settings, Option<SealedCopy>)>,
+    changes: watch::Sender<Change>,
     found: mpsc::UnboundedReceiver<Followed>,
     task: JoinHandle<()>,
     settings: Settings,
@@ -53,8 +54,8 @@ pub(super) fn verifies(config: &Config) -> bool {
 }
 
 /// The copy that this configuration names.
-pub(super) fn sealed_copy(config: &Config) -> Result<Option<SealedCopy>, StartError> {
-    let open = |key: &Path| SealedCopy::open(key, &config.state_dir);
+pub(super) fn sealed_copy(config: &Config) -> Result<Option<Arc<SealedCopy>>, StartError> {
+    let open = |key: &Path| SealedCopy::open(key, &config.state_dir).map(Arc::new);
     let opened = config.keys.sealed_copy.as_deref().map(open).transpose();
     opened.map_err(|fault| StartError::Keys(vec![fault.to_string()]))
 }
@@ -117,7 +118,7 @@ fn own_of_files(config: &Config, service: &ServiceIdentity) -> Option<Arc<Servic
     tracing::warn!(
         service = %service.id,
         fingerprint = %key.fingerprint(),
-        "redis cannot be reached, what leaves is signed with the key file until it can"
+        "redis cannot be asked, what leaves is signed with the key file until it can"
     );
     Some(Arc::new(key))
 }
@@ -125,9 +126,10 @@ fn own_of_files(config: &Config, service: &ServiceIdentity) -> Option<Arc<Servic
 impl KeyFollower {
     /// Follows from now on.
     pub(super) fn start(follower: Follower) -> KeyFollower {
-        let (changes, changed) = mpsc::channel(1);
-        let (out, found) = mpsc::unbounded_channel();
         let settings = follower.settings().clone();
+        // What it begins with is no change.
+        let (changes, changed) = watch::channel((settings.clone(), None));
+        let (out, found) = mpsc::unbounded_channel();
         KeyFollower { changes, found, task: tokio::spawn(follower.run(changed, out)), settings }
     }
 
@@ -161,15 +163,23 @@ impl App {
     pub(super) fn take_up(&mut self, found: Followed) {
         let running = self.shared.snapshot.load_full();
         let config = &running.config;
+        let unavailable = found.table.is_unavailable();
         let keys = if verifies(config) { Arc::new(found.table) } else { Arc::clone(&running.keys) };
         let signer = match &config.service {
             Some(service) if service.key == OwnKey::Redis && !config.outbound.is_empty() => match found.own {
                 Some(key) => Some(Arc::new(Signer { id: service.id.clone(), key })),
                 None => {
-                    tracing::error!(
-                        service = %service.id,
-                        "redis has no key of this service any more, what leaves is signed with the last one"
-                    );
+                    if unavailable {
+                        tracing::warn!(
+                            service = %service.id,
+                            "redis cannot be asked for the key of this service, what leaves is signed with the one in use"
+                        );
+                    } else {
+                        tracing::error!(
+                            service = %service.id,
+                            "redis has no key of this service, what leaves is signed with the last one"
+                        );
+                    }
                     running.signer.clone()
                 }
             },
@@ -192,18 +202,13 @@ impl App {
     }
 
     /// After a reload: another configuration for the follower, a first one, or its end.
-    pub(super) fn follow_redis(&mut self, config: &Config, sealed: Option<SealedCopy>) {
+    pub(super) fn follow_redis(&mut self, config: &Config, sealed: Option<Arc<SealedCopy>>) {
         match (settings(config), &mut self.key_follower) {
             (Some(settings), Some(follower)) => {
                 if settings != follower.settings {
-                    // It takes what it is told between two looks, and reloads are rarer than those: one place is enough. When it is not,
-                    // the next reload tells.
-                    match follower.changes.try_send((settings.clone(), sealed)) {
-                        Ok(()) => follower.settings = settings,
-                        Err(_) => tracing::error!(
-                            "the follower of redis is busy, its configuration changes with the next reload"
-                        ),
-                    }
+                    // It takes the last one between two looks. Where its task has ended, that is seen by the looks.
+                    let _ = follower.changes.send((settings.clone(), sealed));
+                    follower.settings = settings;
                 }
             }
             (Some(settings), follower @ None) => {
@@ -223,9 +228,9 @@ impl App {
 /// and the same directories. If two had one name, a rotation would take the word of one for both, and switch before the other takes
 /// the new key. So it is another one after each start; the one before is forgotten with its presence.
 fn verifier_name() -> VerifierName {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host_name().unwrap_or_default();
     let is_plain = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
-    let host: String = host.trim().chars().filter(is_plain).take(64).collect();
+    let host: String = host.chars().filter(is_plain).take(64).collect();
     let name = format!("{host}-{}", clock::request_id());
     #[expect(clippy::unwrap_used, reason = "at most 101 characters, each of the set that a name is made of")]
     VerifierName::parse(&name).unwrap()

@@ -37,6 +37,13 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
+/// The name of this machine, if it has a printable one. The kernel is asked, not `/proc`, which a hardened unit may not see.
+pub fn host_name() -> Option<String> {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().ok()?;
+    (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())).then(|| name.to_owned())
+}
+
 /// Logs panics with their place, so that they are found where everything else is found.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
@@ -44,4 +51,15 @@ pub fn log_panics() {
         let what = panic.payload_as_str().unwrap_or("no message");
         tracing::error!(place, what, "a panic: this is a fault of the program");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_machine_is_the_one_that_the_kernel_knows() {
+        let known = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(host_name().as_deref(), Some(known.trim()));
+    }
 }

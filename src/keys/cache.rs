@@ -189,6 +189,19 @@ impl KeyCache {
         events
     }
 
+    /// What was kept by a clock that ran ahead is not from the future: from now on it ages. Was it?
+    pub fn not_after(&mut self, now: Millis) -> bool {
+        let mut was = false;
+        let losses = self.entries.values_mut().filter_map(|entry| match &mut entry.gone {
+            Some(Gone::Lost(since)) => Some(since),
+            Some(Gone::Lapsed) | None => None,
+        });
+        for time in self.good_at.iter_mut().chain(losses).filter(|time| **time > now) {
+            (*time, was) = (now, true);
+        }
+        was
+    }
+
     /// Redis could not be asked.
     pub fn unheard(&mut self, patience: Patience, now: Millis) -> Vec<KeyEvent> {
         self.reachable = false;

@@ -13,7 +13,8 @@
 //! A key that Redis does not have is never looked for elsewhere.
 //!
 //! It also writes: word of this verifier's presence, and which keys-to-be it takes already. That is told only once they are
-//! in force. A user that may not write, and a replica, make it go without: a rotation then does not wait for us.
+//! in force, and only where Redis is the first source: else it is not here that keys come to verify. A user that may not write, and a
+//! replica, make it go without: a rotation then does not wait for us.
 
 use super::cache::{KeyCache, Millis, Patience};
 use super::expiry::ExpiryWatch;
@@ -27,7 +28,7 @@ use crate::signature::key::{Fingerprint, ServiceId, ServiceKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 mod told;
 mod turn;
@@ -53,7 +54,7 @@ pub struct Follower {
     store: RedisStore,
     subscription: Option<Subscription>,
     cache: KeyCache,
-    sealed: Option<SealedCopy>,
+    sealed: Option<Arc<SealedCopy>>,
     name: VerifierName,
     wanted: Arc<Wanted>,
     status: Arc<KeyStatus>,
@@ -90,6 +91,9 @@ pub struct Followed {
 /// What a table is compared by: fingerprints, and whether the source can be had.
 type Shape = (BTreeMap<ServiceId, (Vec<Fingerprint>, Option<u64>)>, bool);
 
+/// Another configuration, and its sealed copy.
+pub type Change = (Settings, Option<Arc<SealedCopy>>);
+
 /// How long a start waits for Redis.
 pub const START_WAIT: Duration = Duration::from_secs(2);
 
@@ -97,7 +101,7 @@ impl Follower {
     /// Gets ready and asks Redis once, for at most [`START_WAIT`]. `name`: who this verifier is among those that share the Redis.
     pub async fn begin(
         settings: Settings,
-        sealed: Option<SealedCopy>,
+        sealed: Option<Arc<SealedCopy>>,
         name: VerifierName,
         status: Arc<KeyStatus>,
     ) -> Follower {
@@ -116,13 +120,13 @@ impl Follower {
     /// Gets ready without asking Redis: that is the first thing [`Follower::run`] does.
     pub fn new(
         settings: Settings,
-        sealed: Option<SealedCopy>,
+        sealed: Option<Arc<SealedCopy>>,
         name: VerifierName,
         status: Arc<KeyStatus>,
     ) -> Follower {
         let now = clock::monotonic();
-        let steady = SteadyClock::new();
-        let cache = restore(sealed.as_ref(), &settings, steady.now());
+        let mut steady = SteadyClock::new();
+        let cache = restore(sealed.as_deref(), &settings, steady.now());
         Follower {
             store: RedisStore::new(&settings.redis),
             settings,
@@ -160,12 +164,9 @@ impl Follower {
         self.told.outage()
     }
 
-    /// Follows until nobody listens any more. `changes`: another configuration, with its sealed copy.
-    pub async fn run(
-        mut self,
-        mut changes: mpsc::Receiver<(Settings, Option<SealedCopy>)>,
-        out: mpsc::UnboundedSender<Followed>,
-    ) {
+    /// Follows until nobody listens any more. `changes`: another configuration, with its sealed copy; of several between two looks the
+    /// last one counts.
+    pub async fn run(mut self, mut changes: watch::Receiver<Change>, out: mpsc::UnboundedSender<Followed>) {
         self.mark_staged().await;
         loop {
             let now = clock::monotonic();
@@ -189,10 +190,13 @@ impl Follower {
                 }
             };
             tokio::select! {
-                settings = changes.recv() => match settings {
-                    Some((settings, sealed)) => self.reconfigure(settings, sealed),
-                    None => break,
-                },
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let (settings, sealed) = changes.borrow_and_update().clone();
+                    self.reconfigure(settings, sealed).await;
+                }
                 news = news => self.hear(&news),
                 () = self.wanted.asked() => self.hurry(),
                 () = tokio::time::sleep_until(next) => {}
@@ -245,6 +249,11 @@ impl Follower {
         Patience { stale: self.settings.keys.stale, grace: self.settings.keys.grace }
     }
 
+    /// Do signatures verify by what is found here? Else nobody need wait until we take a key.
+    fn verifies(&self) -> bool {
+        self.settings.keys.sources.first() == Some(&KeySourceKind::Redis)
+    }
+
     /// Are the key files asked when Redis cannot be reached?
     fn files_follow(&self) -> bool {
         self.settings.keys.sources.contains(&KeySourceKind::Files)
@@ -261,6 +270,12 @@ fn restore(sealed: Option<&SealedCopy>, settings: &Settings, now: Millis) -> Key
             return KeyCache::default();
         }
     };
+    if cache.not_after(now)
+        && let Some(sealed) = sealed
+        && let Err(fault) = sealed.store(&cache)
+    {
+        tracing::error!(%fault, "the sealed copy of the keys cannot be written");
+    }
     let age = cache.stale_for(now) / 1000;
     let patience = Patience { stale: settings.keys.stale, grace: settings.keys.grace };
     for event in cache.age(patience, now) {
@@ -270,21 +285,50 @@ fn restore(sealed: Option<&SealedCopy>, settings: &Settings, now: Millis) -> Key
     cache
 }
 
-/// Wall clock that never runs slower than time passes: a clock set back makes nothing last longer.
+/// Wall clock that never runs slower than time passes: a clock set back, also after it jumped ahead, makes nothing last longer.
 #[derive(Debug)]
 struct SteadyClock {
+    /// When it was made.
+    began: Millis,
     wall: Millis,
     from: Instant,
 }
 
 impl SteadyClock {
     fn new() -> SteadyClock {
-        SteadyClock { wall: clock::unix_micros() / 1000, from: clock::monotonic() }
+        let wall = clock::unix_micros() / 1000;
+        SteadyClock { began: wall, wall, from: clock::monotonic() }
     }
 
-    fn now(&self) -> Millis {
-        let passed = clock::monotonic().duration_since(self.from).as_millis();
-        let steady = self.wall + u64::try_from(passed).unwrap_or_default();
-        steady.max(clock::unix_micros() / 1000)
+    fn now(&mut self) -> Millis {
+        self.at(clock::unix_micros() / 1000, clock::monotonic())
+    }
+
+    /// The time by a wall clock that says `wall` at the moment `now`.
+    fn at(&mut self, wall: Millis, now: Instant) -> Millis {
+        let passed = now.duration_since(self.from).as_millis();
+        let steady = self.wall.saturating_add(u64::try_from(passed).unwrap_or(Millis::MAX));
+        if wall > steady {
+            (self.wall, self.from) = (wall, now);
+        }
+        wall.max(steady)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_ahead_and_back_makes_nothing_last_longer() {
+        let mut steady = SteadyClock::new();
+        let (wall, start) = (steady.wall, steady.from);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(steady.at(wall + 1000, after(1)), wall + 1000);
+        let jumped = steady.at(wall + 3_602_000, after(2));
+        assert_eq!(jumped, wall + 3_602_000);
+        assert_eq!(steady.at(wall + 3000, after(3)), jumped + 1000, "back again: what was good then is a second old");
+        assert_eq!(steady.at(wall - 9_000_000, after(4)), jumped + 2000);
+        assert_eq!(steady.began, wall);
     }
 }

@@ -250,3 +250,15 @@ fn nothing_that_is_shown_for_debugging_holds_a_key() {
     let text = format!("{:?}", one());
     assert!(!text.contains("aaaa") && text.contains("ServiceKey("), "{text}");
 }
+
+#[test]
+fn what_was_kept_by_a_clock_that_ran_ahead_ages_from_now_on() {
+    let mut cache = one();
+    cache.heard(Listing { database: Some("another".to_owned()), ..listing(START, vec![]) }, PATIENCE, START);
+    assert!(!cache.not_after(START), "nothing is from the future");
+    assert!(cache.not_after(START - 30 * DAY));
+    assert_eq!(cache.good_at, Some(START - 30 * DAY));
+    assert_eq!(cache.entries[&id("a")].gone, Some(Gone::Lost(START - 30 * DAY)));
+    cache.unheard(PATIENCE, START - 29 * DAY + 1);
+    assert_eq!(ids(&cache), [""; 0], "stale for a day and no longer");
+}

@@ -3,6 +3,7 @@
 use crate::keys::cache::{KeyEvent, Millis};
 use crate::keys::expiry::Expiring;
 use crate::keys::redis::StoreError;
+use std::collections::BTreeSet;
 
 /// What was said already.
 #[derive(Debug, Default)]
@@ -11,7 +12,8 @@ pub(super) struct Told {
     outage: Option<StoreError>,
     kinds: Vec<std::mem::Discriminant<StoreError>>,
     deaf: bool,
-    mute: bool,
+    /// What could not be written for want of a right.
+    mute: BTreeSet<&'static str>,
     bad_file: Option<String>,
 }
 
@@ -73,13 +75,18 @@ impl Told {
         }
     }
 
-    /// Nothing can be written.
-    pub(super) fn mute(&mut self, error: &StoreError) {
-        if !std::mem::replace(&mut self.mute, true) {
-            tracing::warn!(
+    /// `what` was written, or was not. That it may not be is said once until it was; other errors are an outage's, which is told.
+    pub(super) fn wrote(&mut self, what: &'static str, error: Option<&StoreError>) {
+        match error {
+            None => {
+                self.mute.remove(what);
+            }
+            Some(error) if error.forbids_writing() && self.mute.insert(what) => tracing::warn!(
+                what,
                 %error,
-                "redis takes no word of this verifier: a rotation will not wait until it has loaded the new key"
-            );
+                "redis takes no word of this verifier: a rotation cannot rely on it"
+            ),
+            Some(_) => {}
         }
     }
 
@@ -149,3 +156,22 @@ pub(super) fn expiring(Expiring { id, mark, left }: &Expiring) {
 }
 
 const DAY: Millis = 86_400_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_forbids_writing_mutes_and_a_write_that_is_taken_ends_it() {
+        let mut told = Told::default();
+        let servers = "192.0.2.1:6379".to_owned();
+        told.wrote("its presence", Some(&StoreError::Loading { servers: servers.clone() }));
+        assert!(told.mute.is_empty(), "a passing fault must not hide a lasting one");
+        let forbidden = StoreError::NotPermitted { servers, command: "SET" };
+        told.wrote("its presence", Some(&forbidden));
+        told.wrote("the keys it has loaded", None);
+        assert_eq!(told.mute.len(), 1, "another right is another matter");
+        told.wrote("its presence", None);
+        assert!(told.mute.is_empty());
+    }
+}

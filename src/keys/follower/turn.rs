@@ -1,11 +1,12 @@
 //! One turn of the follower: a look at Redis, a sign of life, news, another configuration; and when the next is due.
 
-use super::{Follower, Settings};
+use super::{Due, Follower, Settings};
 use crate::clock;
 use crate::keys::cache::KeyEvent;
 use crate::keys::dir;
 use crate::keys::redis::{News, RedisStore, StoreError};
 use crate::keys::sealed::SealedCopy;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// After news of a change: so long after the last look at the earliest.
@@ -89,13 +90,7 @@ impl Follower {
         let events = self.cache.age(self.patience(), self.steady.now());
         self.tell(&events);
         if self.cache.is_reachable() {
-            let mut alive = match self.store.present(&self.name).await {
-                Err(error @ (StoreError::NotPermitted { .. } | StoreError::ReadOnly { .. })) => {
-                    self.told.mute(&error);
-                    self.store.ping().await
-                }
-                answer => answer,
-            };
+            let mut alive = if self.verifies() { self.be_present().await } else { self.store.ping().await };
             if let (Ok(()), Some(subscription)) = (&alive, &self.subscription) {
                 alive = subscription.check().await;
             }
@@ -108,6 +103,15 @@ impl Follower {
             self.read_files();
         }
         self.show();
+    }
+
+    async fn be_present(&mut self) -> Result<(), StoreError> {
+        let said = self.store.present(&self.name).await;
+        self.told.wrote("its presence", said.as_ref().err());
+        match said {
+            Err(error) if error.forbids_writing() => self.store.ping().await,
+            said => said,
+        }
     }
 
     /// Something changed, or nothing is heard any more.
@@ -138,7 +142,9 @@ impl Follower {
     }
 
     /// Another configuration: what is cached stays, another Redis is asked at once.
-    pub(super) fn reconfigure(&mut self, settings: Settings, sealed: Option<SealedCopy>) {
+    pub(super) async fn reconfigure(&mut self, settings: Settings, sealed: Option<Arc<SealedCopy>>) {
+        let (store, verified, reachable) = (self.store.clone(), self.verifies(), self.cache.is_reachable());
+        let is_another = settings.redis != self.settings.redis;
         if settings.redis != self.settings.redis {
             self.store = RedisStore::new(&settings.redis);
             self.subscription = None;
@@ -146,7 +152,12 @@ impl Follower {
         (self.settings, self.sealed, self.sealed_at) = (settings, sealed, None);
         // Who takes the table may have kept another one so far: what verifies, or what signs, may come from here only now.
         self.shown = None;
-        self.due.look = clock::monotonic();
+        let now = clock::monotonic();
+        self.due = Due { look: now, beat: now };
+        if verified && reachable && (is_another || !self.verifies()) {
+            // A rotation need not wait for us any more; where this is not heard, our presence lapses.
+            let _ = store.absent(&self.name).await;
+        }
         if self.files.take().is_some() {
             self.read_files();
         }
@@ -172,22 +183,21 @@ impl Follower {
         if self.cache.knows_database() {
             return;
         }
-        match self.store.mark_database().await {
-            Ok(Some(mark)) => self.cache.marked(mark),
-            Ok(None) => {}
-            Err(error) => self.told.mute(&error),
+        let marked = self.store.mark_database().await;
+        self.told.wrote("the mark of the database", marked.as_ref().err());
+        if let Ok(Some(mark)) = marked {
+            self.cache.marked(mark);
         }
     }
 
     /// Tells who waits for it which keys-to-be are taken here by now.
     pub(super) async fn mark_staged(&mut self) {
-        if !self.cache.is_reachable() {
+        if !self.cache.is_reachable() || !self.verifies() {
             return;
         }
         for (id, key) in self.cache.staged() {
-            if let Err(error) = self.store.mark_seen(&id, &self.name, key).await {
-                self.told.mute(&error);
-            }
+            let said = self.store.mark_seen(&id, &self.name, key).await;
+            self.told.wrote("the keys it has loaded", said.as_ref().err());
         }
     }
 
@@ -214,11 +224,11 @@ impl Follower {
         }
     }
 
-    fn show(&self) {
+    fn show(&mut self) {
         let now = self.steady.now();
         let unheard_since = (!self.cache.is_reachable()).then(|| match self.cache.has_heard() {
             true => now.saturating_sub(self.cache.stale_for(now)),
-            false => self.steady.wall,
+            false => self.steady.began,
         });
         self.status.shows(&self.cache, unheard_since);
     }

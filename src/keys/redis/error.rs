@@ -133,6 +133,21 @@ impl StoreError {
         }
     }
 
+    /// Is it that nothing may be written here, now or ever?
+    pub fn forbids_writing(&self) -> bool {
+        match self {
+            StoreError::ReadOnly { .. } | StoreError::NotPermitted { .. } => true,
+            StoreError::Unreachable { .. }
+            | StoreError::TimedOut { .. }
+            | StoreError::Loading { .. }
+            | StoreError::NotAuthenticated { .. }
+            | StoreError::NoMaster { .. }
+            | StoreError::Settings(_)
+            | StoreError::Entry { .. }
+            | StoreError::Refused { .. } => false,
+        }
+    }
+
     /// Should the connection be given up, and another one be made?
     pub(super) fn is_broken(&self) -> bool {
         match self {

@@ -2,7 +2,7 @@
 
 use super::super::support::recorder::Recorder;
 use super::super::support::redis::{Redis, name, within};
-use super::super::support::{KEY_A, KEY_B, count};
+use super::super::support::{KEY_A, KEY_B, count, eventually};
 use super::{SOON, call, guarding};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -80,4 +80,22 @@ fn a_look_in_the_middle_of_a_switch_sees_one_side_of_it_or_the_other() {
     });
     println!("{} looks", looks() - before);
     assert!(looks() > before);
+}
+
+#[test]
+fn a_sidecar_that_verifies_by_files_says_nothing_of_keys_in_redis() {
+    let Some(redis) = Redis::start() else { return };
+    redis.put("npu-worker", KEY_A);
+    redis.cli(&["HSET", "{service:key:npu-worker}:countersign", "next", KEY_B, "next_since", "1700000000"]);
+    let upstream = Recorder::plain();
+    let by_files = guarding(&upstream, &redis.url())
+        .set("keys", "sources", "[\"files\", \"redis\"]")
+        .set("keys", "cache", "\"1s\"");
+    let sidecar = by_files.start();
+    let looks = || sidecar.metric("countersign_key_refreshes_total", &["ok"]);
+    let before = looks();
+    eventually("some looks at redis", || (looks() > before + 2.0).then_some(()));
+    assert_eq!(call(&sidecar, "npu-worker", KEY_B), 401, "a rotation that relied on it would be an outage");
+    assert_eq!(redis.cli(&["KEYS", "countersign:verifier:*"]), "");
+    assert_eq!(redis.cli(&["EXISTS", "{service:key:npu-worker}:seen"]), "0");
 }
