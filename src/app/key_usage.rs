@@ -3,13 +3,14 @@
 //! `keys list` and `keys rotate` read it. What is taken is told within half a second of a change, what was used every ten seconds
 //! and at the end. While Redis cannot be asked, what was used waits here; a key has one last use, so no more waits than there are keys.
 
+use super::process::host_name;
 use crate::clock;
 use crate::config::{Config, KeySourceKind, Redis};
 use crate::keys::KeyTable;
-use crate::keys::redis::RedisStore;
-use crate::keys::usage::{Usage, UsageBoard, file, merge};
+use crate::keys::redis::{RedisStore, StoreError};
+use crate::keys::usage::{ServiceUsage, Usage, UsageBoard, file, merge};
 use crate::proxy::Shared;
-use crate::signature::key::ServiceId;
+use crate::signature::key::{ServiceId, ServiceKeys};
 use crate::snapshot::{Snapshot, SnapshotCell};
 use crate::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -74,6 +75,8 @@ struct Teller {
     /// What Redis has not been told yet.
     untold: Usage,
     redis: Option<(Redis, RedisStore)>,
+    /// Was it said that Redis does not let us tell?
+    forbidden: bool,
     /// What was last told to be taken.
     taken: Option<Arc<KeyTable>>,
     /// When it was last said that an old key is still used, in Unix seconds.
@@ -99,6 +102,7 @@ impl Teller {
             unwritten,
             untold,
             redis: None,
+            forbidden: false,
             taken: None,
             warned: BTreeMap::new(),
         }
@@ -158,10 +162,10 @@ impl Teller {
         }
         let redis = snapshot.config.keys.redis.as_ref();
         let Some(settings) = redis.filter(|_| snapshot.config.keys.sources.contains(&KeySourceKind::Redis)) else {
-            self.untold.clear();
+            (self.untold, self.redis) = (Usage::new(), None);
             return;
         };
-        self.tell_redis(settings).await;
+        self.tell_redis(settings, &snapshot.keys).await;
     }
 
     /// A key that should be out of use and is not: said at most once an hour for each service.
@@ -185,10 +189,14 @@ impl Teller {
         }
     }
 
-    async fn tell_redis(&mut self, settings: &Redis) {
+    async fn tell_redis(&mut self, settings: &Redis, taken: &KeyTable) {
         let store = match &self.redis {
             Some((same, store)) if same == settings => store.clone(),
-            Some(_) | None => self.redis.insert((settings.clone(), RedisStore::new(settings))).1.clone(),
+            Some(_) | None => {
+                // This one may not know what was seen before, also before this start: a use that it misses would end an overlap.
+                self.untold = of_taken(&self.known, taken);
+                self.redis.insert((settings.clone(), RedisStore::new(settings))).1.clone()
+            }
         };
         while let Some((id, keys)) = self.untold.first_key_value() {
             let told = match store.used(id).await {
@@ -201,6 +209,16 @@ impl Teller {
                 }
                 Err(error) => Err(error),
             };
+            if let Err(error @ StoreError::NotPermitted { .. }) = &told {
+                if !std::mem::replace(&mut self.forbidden, true) {
+                    tracing::warn!(
+                        %error,
+                        "redis is not told when keys were used: a rotation will take a key for unused that is used here"
+                    );
+                }
+            } else if told.is_ok() {
+                self.forbidden = false;
+            }
             if let Err(error) = told {
                 tracing::debug!(%error, "redis is told later when keys were used");
                 if error.is_outage() {
@@ -212,15 +230,49 @@ impl Teller {
     }
 }
 
+/// The last uses of the keys that are taken now: what is known of others is of no use to anybody, and would come back for ever.
+fn of_taken(known: &Usage, taken: &KeyTable) -> Usage {
+    let of = |(id, keys): (&ServiceId, &ServiceKeys)| {
+        let used = known.get(id)?;
+        let used: ServiceUsage = keys
+            .iter()
+            .filter_map(|key| used.get_key_value(&key.fingerprint()))
+            .map(|(k, u)| (*k, u.clone()))
+            .collect();
+        (!used.is_empty()).then(|| (id.clone(), used))
+    };
+    taken.iter().filter_map(of).collect()
+}
+
 /// Who we are to those who read it: the service of this machine, else its host name.
 fn verifier(config: &Config) -> String {
     if let Some(service) = &config.service {
         return service.id.to_string();
     }
-    let name = ["/proc/sys/kernel/hostname", "/etc/hostname"].iter().find_map(|path| {
-        let name = std::fs::read_to_string(path).ok()?;
-        let name = name.trim();
-        (!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| "unnamed".to_owned())
+    host_name().unwrap_or_else(|| "unnamed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::usage::Used;
+    use crate::signature::key::ServiceKey;
+
+    #[test]
+    fn after_a_start_redis_is_told_what_the_file_knows_of_keys_that_are_taken() {
+        let id = |text| ServiceId::parse(text).unwrap();
+        let key = |fill: &str| ServiceKey::from_text(&fill.repeat(64)).unwrap();
+        let print = |fill: &str| key(fill).fingerprint();
+        let used = |at| Used { at, client: "192.0.2.1".into(), verifier: "v".into() };
+        let known: Usage = [
+            (id("rotated"), [(print("a"), used(1)), (print("b"), used(2)), (print("c"), used(3))].into()),
+            (id("gone"), [(print("d"), used(4))].into()),
+        ]
+        .into();
+        let previous = Some(Arc::new(key("a")));
+        let rotated = ServiceKeys { previous, ..ServiceKeys::single(key("b")) };
+        let table = KeyTable::new([(id("rotated"), rotated), (id("unused"), ServiceKeys::single(key("e")))].into());
+        let told = [(id("rotated"), [(print("a"), used(1)), (print("b"), used(2))].into())].into();
+        assert_eq!(of_taken(&known, &table), told);
+    }
 }
