@@ -52,7 +52,7 @@ impl KeyPlace {
             Some(settings) => KeyStore::Redis(RedisStore::new(settings)),
             None => {
                 // The sidecar on this machine uses the directory of its configuration, and no other.
-                let state_dir = config.as_ref().filter(|config| config.keys.dir == directory);
+                let state_dir = config.as_ref().filter(|config| is_same(&config.keys.dir, &directory));
                 let state_dir = state_dir.map(|config| config.state_dir.clone());
                 KeyStore::Directory(DirectoryStore::new(directory.clone(), state_dir))
             }
@@ -70,6 +70,11 @@ impl KeyPlace {
             }
         }
     }
+}
+
+/// Do both lead to one directory, however they are spelled?
+fn is_same(one: &Path, other: &Path) -> bool {
+    one == other || one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
 /// Redis, where keys live there: where it is who is asked first.

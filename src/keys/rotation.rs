@@ -11,7 +11,8 @@
 //! for a rotation, and a crash between two steps leaves a state that the next run goes on from.
 //!
 //! An overlap ends when its time has come *and* no verifier has seen the old key used for a while. One whose time has come and whose old key
-//! is still used is kept, and alerts: ending it would be the outage that the overlap is there to prevent. `force` ends it.
+//! is still used is kept, and alerts: ending it would be the outage that the overlap is there to prevent. `force` ends it. Where nobody
+//! knows whether the old key is used, it may be: that is no reason to end it.
 //!
 //! Never three keys: a rotation while an overlap runs is refused rather than make one of the three invalid silently.
 
@@ -61,7 +62,7 @@ pub enum Plan {
     Nothing,
     /// It would make a key invalid that was promised to be valid, or is used.
     Refuse(Overlap),
-    /// The overlap should be over, and its old key is still used: somebody must look.
+    /// The overlap should be over, and its old key is still used, for all we know: somebody must look.
     Overdue(Overlap),
 }
 
@@ -74,6 +75,8 @@ pub struct Overlap {
     pub until: u64,
     /// Its last use, if one was seen.
     pub used: Option<Used>,
+    /// Would we know of a use?
+    pub known: bool,
     /// How far it is.
     pub stage: OverlapStage,
 }
@@ -85,26 +88,36 @@ pub enum OverlapStage {
     Running,
     /// Its time has come, and the old key was used lately.
     StillUsed,
+    /// Its time has come, and nobody here knows whether the old key is used.
+    Unknown,
     /// Its time has come, and nobody has used the old key lately.
     Over,
 }
 
-/// The overlap of this record, if one is there.
-pub fn overlap(record: &KeyRecord, usage: &ServiceUsage, unused_for: u64, now: u64) -> Option<Overlap> {
+/// The overlap of this record, if one is there. `usage`: `None` where nobody knows which keys are used.
+pub fn overlap(record: &KeyRecord, usage: Option<&ServiceUsage>, unused_for: u64, now: u64) -> Option<Overlap> {
     let previous = record.previous.as_ref()?;
     let old = previous.key.fingerprint();
-    let used = usage.get(&old).cloned();
+    let used = usage.and_then(|usage| usage.get(&old)).cloned();
     let stage = match &used {
         _ if now < previous.until => OverlapStage::Running,
         // A use in the future (a verifier's clock) is a late one.
         Some(used) if used.at.saturating_add(unused_for) > now => OverlapStage::StillUsed,
+        None if usage.is_none() => OverlapStage::Unknown,
         Some(_) | None => OverlapStage::Over,
     };
-    Some(Overlap { old, until: previous.until, used, stage })
+    Some(Overlap { old, until: previous.until, used, known: usage.is_some(), stage })
 }
 
 /// What to do about this record. `force`: an overlap is in nobody's way.
-pub fn plan(record: &KeyRecord, usage: &ServiceUsage, rules: &Rules, asked: Asked, force: bool, now: u64) -> Plan {
+pub fn plan(
+    record: &KeyRecord,
+    usage: Option<&ServiceUsage>,
+    rules: &Rules,
+    asked: Asked,
+    force: bool,
+    now: u64,
+) -> Plan {
     if let Some(next) = &record.next {
         return Plan::Resume { next: next.key.fingerprint() };
     }
@@ -117,7 +130,7 @@ pub fn plan(record: &KeyRecord, usage: &ServiceUsage, rules: &Rules, asked: Aske
     let old = overlap.old;
     let may_end = match (overlap.stage, asked) {
         (OverlapStage::Over, _) => true,
-        (OverlapStage::StillUsed, _) | (OverlapStage::Running, Asked::Now) => force,
+        (OverlapStage::StillUsed | OverlapStage::Unknown, _) | (OverlapStage::Running, Asked::Now) => force,
         // Its time has not come, and nobody asked for more than what is due.
         (OverlapStage::Running, Asked::WhenDue) => return Plan::Nothing,
     };

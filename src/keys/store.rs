@@ -198,14 +198,14 @@ impl KeyStore {
         }
     }
 
-    /// Who used which of a service's keys last, as far as verifiers have told.
+    /// Who used which of a service's keys last, as far as verifiers have told; `None`: no verifier is known that would tell.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn usage(&self, id: &ServiceId) -> Result<ServiceUsage, StoreFault> {
+    pub async fn usage(&self, id: &ServiceId) -> Result<Option<ServiceUsage>, StoreFault> {
         match self {
             KeyStore::Directory(store) => store.usage(id),
-            KeyStore::Redis(store) => redis::usage(store, id).await,
+            KeyStore::Redis(store) => redis::usage(store, id).await.map(Some),
         }
     }
 

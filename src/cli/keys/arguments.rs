@@ -43,10 +43,11 @@ Examples:
 
 const ROTATE_HELP: &str = "\
 1. A new key is staged: verifiers take it, nobody signs with it.
-2. Every running verifier says that it takes it.
+2. Every running verifier says that it takes it; while one does not, nothing is switched (exit 1).
 3. It becomes the key. The one before stays valid for [keys].overlap, and beyond that while a
    verifier still sees it used.
-No request is refused for it. An interrupted rotation is gone on with by the next one.
+No request is refused for it. An interrupted rotation is gone on with by the next one; --force switches
+without the verifiers that have not said so.
 
 Examples:
   countersign keys rotate npu-worker
@@ -196,7 +197,8 @@ pub struct Rotate {
     /// Do what is due: rotate keys with little time left, end overlaps that are over
     #[arg(long)]
     pub due: bool,
-    /// End an overlap whose old key is promised or still used; who uses it is refused from then on
+    /// End an overlap whose old key is promised or may still be used (who uses it is refused then); switch although a running
+    /// verifier has not taken the new key
     #[arg(long)]
     pub force: bool,
     /// How long the old key stays valid at least [default: the configuration's, or 24h]

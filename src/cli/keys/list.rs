@@ -44,6 +44,8 @@ pub(super) struct Outgoing {
     pub(super) key: Fingerprint,
     pub(super) until: u64,
     pub(super) used: Option<Used>,
+    /// Would we know of a use?
+    pub(super) known: bool,
     pub(super) stage: OverlapStage,
 }
 
@@ -106,7 +108,7 @@ async fn rows(place: &KeyPlace, ids: &[ServiceId], now: u64) -> Result<Vec<Row>,
         let key = match record {
             Ok(record) => {
                 let usage = usage(&place.store, &id, &local).await?;
-                Ok(row(&record, &usage, source(&place.store, &record, files.get(&id)), place, now))
+                Ok(row(&record, usage.as_ref(), source(&place.store, &record, files.get(&id)), place, now))
             }
             Err(fault) => Err(fault.to_string()),
         };
@@ -115,7 +117,7 @@ async fn rows(place: &KeyPlace, ids: &[ServiceId], now: u64) -> Result<Vec<Row>,
     for (id, record) in &files {
         if wanted(id) && !rows.contains_key(id) {
             let usage = usage(&place.store, id, &local).await?;
-            rows.insert(id.clone(), Some(Ok(row(record, &usage, Source::FilesOnly, place, now))));
+            rows.insert(id.clone(), Some(Ok(row(record, usage.as_ref(), Source::FilesOnly, place, now))));
         }
     }
     for id in expected(config).into_iter().chain(ids.iter().cloned()).filter(wanted) {
@@ -145,15 +147,15 @@ fn local_usage(config: Option<&Config>) -> Usage {
     config.and_then(|config| file::read_usage(&config.state_dir).ok()).unwrap_or_default()
 }
 
-async fn usage(store: &KeyStore, id: &ServiceId, local: &Usage) -> Result<ServiceUsage, CliError> {
+async fn usage(store: &KeyStore, id: &ServiceId, local: &Usage) -> Result<Option<ServiceUsage>, CliError> {
     let mut usage = match store.usage(id).await {
         Ok(usage) => usage,
         // Somebody else's file: less is known.
-        Err(StoreFault::Io { .. }) => ServiceUsage::new(),
+        Err(StoreFault::Io { .. }) => None,
         Err(fault) => return Err(key_source::failed(fault)),
     };
     for (key, used) in local.get(id).into_iter().flatten() {
-        merge(&mut usage, *key, used.clone());
+        merge(usage.get_or_insert_default(), *key, used.clone());
     }
     Ok(usage)
 }
@@ -167,7 +169,7 @@ fn source(store: &KeyStore, record: &KeyRecord, file: Option<&KeyRecord>) -> Sou
     }
 }
 
-fn row(record: &KeyRecord, usage: &ServiceUsage, source: Source, place: &KeyPlace, now: u64) -> KeyRow {
+fn row(record: &KeyRecord, usage: Option<&ServiceUsage>, source: Source, place: &KeyPlace, now: u64) -> KeyRow {
     let overlap = overlap(record, usage, place.keys.unused_for.as_secs(), now);
     // Redis lets a key without a time to live stay; that it is old is no reason to think it had less left.
     let reckons = matches!(source, Source::Files | Source::FilesOnly);
@@ -177,8 +179,14 @@ fn row(record: &KeyRecord, usage: &ServiceUsage, source: Source, place: &KeyPlac
         expires: record.expires,
         left: record.left(place.keys.ttl.as_secs(), now).filter(|_| reckons || record.expires.is_some()),
         source,
-        used: usage.get(&record.current.fingerprint()).cloned(),
+        used: usage.and_then(|usage| usage.get(&record.current.fingerprint())).cloned(),
         next: record.next.as_ref().map(|next| (next.key.fingerprint(), next.since)),
-        previous: overlap.map(|o| Outgoing { key: o.old, until: o.until, used: o.used, stage: o.stage }),
+        previous: overlap.map(|o| Outgoing {
+            key: o.old,
+            until: o.until,
+            used: o.used,
+            known: o.known,
+            stage: o.stage,
+        }),
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Revoke, output: &Output) -> Result<Answer, CliErro
 async fn revoke(place: &KeyPlace, id: ServiceId, now: u64) -> Result<Revoked, CliError> {
     // What cannot be told of a key is no reason to leave it there.
     let record = place.store.read(&id).await.ok().flatten();
-    let usage = place.store.usage(&id).await.unwrap_or_default();
+    let usage = place.store.usage(&id).await.ok().flatten().unwrap_or_default();
     let keys = record.as_ref().map(|record| keys_of(record, &usage)).unwrap_or_default();
     let remember = place.keys.ttl.max(place.keys.stale).max(place.keys.grace);
     let mut places = Vec::new();

@@ -7,6 +7,7 @@ use super::arguments::Rotate;
 use super::{KeyPlace, key_source, service_ids, words};
 use crate::cli::output::{Answer, CliError, Output, complain};
 use crate::clock;
+use crate::keys::redis::verifiers::PRESENCE;
 use crate::keys::rotation::{Asked, Overlap, OverlapStage, Rules};
 use crate::keys::store::KeyStore;
 use crate::signature::key::{Fingerprint, ServiceId};
@@ -28,8 +29,8 @@ pub(super) fn run(arguments: &Rotate, output: &Output) -> Result<Answer, CliErro
         force: arguments.force,
         overlap: arguments.overlap.unwrap_or(keys.overlap).as_secs(),
         settle: arguments.settle,
-        // Later than that every verifier has asked Redis by itself.
-        longest: keys.cache + MARGIN,
+        // Later than that every verifier has asked Redis by itself, and one that was killed is no longer said to run.
+        longest: keys.cache.max(PRESENCE) + MARGIN,
         rules: Rules {
             ttl: keys.ttl.as_secs(),
             unused_for: keys.unused_for.as_secs(),
@@ -115,7 +116,7 @@ fn tell(run: &Run<'_>, id: &ServiceId, outcome: &Outcome) -> Result<(), CliError
             overlap.old
         )),
         Outcome::Overdue(overlap) => complain(&format!(
-            "{id}: {}\nit stays valid until that program uses the new key; --due --force {id} ends it at once",
+            "{id}: {}\nit stays valid until nobody uses it any more; --due --force {id} ends it at once",
             describe(overlap, now)
         )),
         Outcome::NoKey => complain(&format!(
@@ -128,16 +129,19 @@ fn tell(run: &Run<'_>, id: &ServiceId, outcome: &Outcome) -> Result<(), CliError
 }
 
 fn describe(overlap: &Overlap, now: u64) -> String {
-    let Overlap { old, until, used, stage } = overlap;
-    let used = used
-        .as_ref()
-        .map_or_else(|| "not seen used since".to_owned(), |used| format!("last used {}", words::used(used, now)));
+    let Overlap { old, until, used, known, stage } = overlap;
+    let used = match used {
+        Some(used) => format!("last used {}", words::used(used, now)),
+        None if *known => "not seen used since".to_owned(),
+        None => words::UNKNOWN_USE.to_owned(),
+    };
     let until = words::time(*until);
     match stage {
         OverlapStage::Running => format!("the key before, {old}, was promised to be valid until {until}; {used}"),
         OverlapStage::StillUsed => {
             format!("the key before, {old}, was to be valid until {until} and is still used; {used}")
         }
+        OverlapStage::Unknown => format!("the key before, {old}, was to be valid until {until}; {used}"),
         OverlapStage::Over => format!("the key before, {old}, was valid until {until}; {used}"),
     }
 }
@@ -149,6 +153,7 @@ fn to_json(id: &ServiceId, outcome: &Outcome) -> Value {
             "fingerprint": print(&overlap.old),
             "until": words::time(overlap.until),
             "last_used": words::used_json(overlap.used.as_ref()),
+            "use_known": overlap.known,
         })
     };
     let mut value = match outcome {

@@ -25,6 +25,10 @@ pub(super) fn time(unix_seconds: u64) -> String {
     text.replacen(".000000", "", 1)
 }
 
+/// Of an old key, where no verifier is known that would tell of its use.
+pub(super) const UNKNOWN_USE: &str =
+    "whether it is used is not known here (--config names the sidecar that reads this directory)";
+
 /// `3m ago by 172.16.168.22, seen by main-backend`
 pub(super) fn used(used: &Used, now: u64) -> String {
     format!("{} ago by {}, seen by {}", span(now.saturating_sub(used.at)), used.client, used.verifier)

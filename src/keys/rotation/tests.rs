@@ -41,7 +41,7 @@ fn unused() -> ServiceUsage {
 
 #[track_caller]
 fn planned(record: &KeyRecord, usage: &ServiceUsage, asked: Asked, force: bool, now: u64) -> Plan {
-    plan(record, usage, &RULES, asked, force, now)
+    plan(record, Some(usage), &RULES, asked, force, now)
 }
 
 #[test]
@@ -96,6 +96,24 @@ fn an_overlap_whose_old_key_is_used_is_kept_for_as_long_as_it_is_used_and_alerts
     }
     assert_eq!(planned(&overlapping(), &used_at(DAY), WhenDue, true, DAY), Plan::EndOverlap { old: print("o") });
     assert_eq!(planned(&overlapping(), &used_at(DAY), Now, true, DAY), Plan::Rotate { ends: Some(print("o")) });
+}
+
+#[test]
+fn an_overlap_of_whose_old_key_nobody_knows_the_use_is_ended_by_force_alone() {
+    let planned = |asked, force, now| plan(&overlapping(), None, &RULES, asked, force, now);
+    for now in [DAY, 89 * DAY, 900 * DAY] {
+        let Plan::Overdue(kept) = planned(WhenDue, false, now) else { panic!("ended at {now}") };
+        assert_eq!((kept.stage, kept.known), (OverlapStage::Unknown, false));
+        assert!(matches!(planned(Now, false, now), Plan::Refuse(_)));
+    }
+    assert_eq!(planned(WhenDue, false, DAY - 1), Plan::Nothing, "its time has not come");
+    assert_eq!(planned(WhenDue, true, DAY), Plan::EndOverlap { old: print("o") });
+    assert_eq!(planned(Now, true, DAY), Plan::Rotate { ends: Some(print("o")) });
+    assert_eq!(
+        plan(&at_rest(), None, &RULES, Now, false, 1),
+        Plan::Rotate { ends: None },
+        "no overlap is in the way"
+    );
 }
 
 #[test]

@@ -132,10 +132,12 @@ impl DirectoryStore {
         Ok(true)
     }
 
-    pub(super) fn usage(&self, id: &ServiceId) -> Result<ServiceUsage, StoreFault> {
-        let Some(state_dir) = &self.state_dir else { return Ok(ServiceUsage::new()) };
+    /// `None`: no sidecar is known that would tell.
+    pub(super) fn usage(&self, id: &ServiceId) -> Result<Option<ServiceUsage>, StoreFault> {
+        let Some(state_dir) = &self.state_dir else { return Ok(None) };
         match file::read_usage(state_dir) {
-            Ok(mut usage) => Ok(usage.remove(id).unwrap_or_default()),
+            Ok(_) if !file::has_run(state_dir) => Ok(None),
+            Ok(mut usage) => Ok(Some(usage.remove(id).unwrap_or_default())),
             Err(error) => Err(StoreFault::Io { action: "read", path: state_dir.join(file::USAGE), error }),
         }
     }

@@ -54,6 +54,11 @@ pub fn read_usage(state_dir: &Path) -> io::Result<Usage> {
     Ok(usage)
 }
 
+/// Has a sidecar ever told anything here? If not, that it knows of no use says nothing.
+pub fn has_run(state_dir: &Path) -> bool {
+    [IN_USE, USAGE].iter().any(|file| state_dir.join(file).exists())
+}
+
 /// Writes which keys this process takes.
 ///
 /// # Errors
@@ -130,7 +135,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (a, b) = (ServiceId::parse("a").unwrap(), ServiceId::parse("b").unwrap());
         assert_eq!(in_use(directory.path(), &a), None, "no sidecar ever ran here");
+        assert!(!has_run(directory.path()));
         write_in_use(directory.path(), [(&a, vec![print("a"), print("n")])].into_iter()).unwrap();
+        assert!(has_run(directory.path()));
         assert_eq!(in_use(directory.path(), &a), Some(vec![print("a"), print("n")]));
         assert_eq!(in_use(directory.path(), &b), Some(vec![]), "it runs, and has no key of this one");
         let mut gone = std::process::Command::new("true").spawn().unwrap();

@@ -21,7 +21,8 @@ impl Waiting {
         redis.cli(&["SET", GHOST, "1"]);
         let upstream = Recorder::plain();
         let place = Place::Redis(redis);
-        let sidecar = place.configure(Builder::guarding(upstream.address)).start();
+        let builder = Builder::guarding(upstream.address).unlimited().set("keys", "cache", "\"1s\"");
+        let sidecar = place.configure(builder).start();
         Some(Waiting { place, sidecar, _upstream: upstream })
     }
 
@@ -107,4 +108,17 @@ fn a_lease_that_was_lost_ends_the_work() {
     printed(&first, "was lost");
     assert_eq!(listed(&waiting.sidecar.config_path())["next"]["fingerprint"], staged, "for the one who has it");
     assert_eq!(waiting.redis().cli(&["GET", "{service:key:npu-worker}:lease"]), "somebody else");
+}
+
+#[test]
+fn nothing_is_switched_while_a_verifier_that_runs_has_not_taken_the_key() {
+    let Some(waiting) = Waiting::start() else { return };
+    let text = ended(&waiting.keys(&["rotate", "npu-worker"]), 1);
+    assert!(text.contains("ghost has not taken") && text.contains("nothing was switched"), "{text}");
+    assert_eq!(waiting.place.key().as_deref(), Some(KEY_A), "it would refuse every signer");
+    let staged = listed(&waiting.sidecar.config_path())["next"]["fingerprint"].clone();
+    waiting.redis().cli(&["DEL", GHOST]);
+    let resumed = json(&waiting.keys(&["rotate", "npu-worker", "--json"]), 0);
+    assert_eq!((&resumed["resumed"], &resumed["fingerprint"]), (&true.into(), &staged), "{resumed}");
+    assert_eq!(resumed["unaware"], Value::Array(Vec::new()), "{resumed}");
 }

@@ -74,3 +74,30 @@ fn services_marked_unused_alert_nobody() {
         ended(&guarded.keys(&["list", "npu-worker", "--fail-below", "1000d"]), 0);
     }
 }
+
+#[test]
+fn an_overlap_of_which_nobody_would_know_a_use_is_not_ended_by_itself() {
+    for guarded in Guarded::each(short).filter(|guarded| matches!(guarded.place, Place::Directory(_))) {
+        let Place::Directory(directory) = &guarded.place else { return };
+        ended(&guarded.keys(&["rotate", "npu-worker"]), 0);
+        eventually("an overdue overlap", || {
+            assert_eq!(guarded.status(KEY_A), 200, "a program that loaded its key once");
+            (listed(&guarded.sidecar.config_path())["previous"]["overdue"] == true).then_some(())
+        });
+        // Another spelling of the same directory is the same directory.
+        let spelled = directory.path().join("..").join(directory.path().file_name().unwrap());
+        let named = |arguments: &[&str]| guarded.keys(&[arguments, &["--dir", spelled.to_str().unwrap()]].concat());
+        assert!(ended(&named(&["rotate", "--due"]), 1).contains("is still used"));
+        // Without a configuration nobody tells.
+        let alone = |arguments: &[&str]| {
+            countersign().arg("keys").args(arguments).arg("--dir").arg(directory.path()).output().unwrap()
+        };
+        for arguments in [&["rotate", "--due"][..], &["rotate", "npu-worker"]] {
+            let refused = ended(&alone(arguments), 1);
+            assert!(refused.contains("whether it is used is not known here"), "{refused}");
+        }
+        assert_eq!(guarded.status(KEY_A), 200, "nothing was ended");
+        ended(&alone(&["rotate", "--due", "--force", "npu-worker"]), 0);
+        eventually("the old key to be refused", || (guarded.status(KEY_A) == 401).then_some(()));
+    }
+}

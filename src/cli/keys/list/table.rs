@@ -50,8 +50,12 @@ fn remarks(row: &Row, key: &KeyRow, now: u64) -> Vec<String> {
     if let Some((next, since)) = key.next {
         remarks.push(format!("{}: a rotation to {next} is under way since {}", row.id, words::time(since)));
     }
-    if let Some(Outgoing { key: old, until, used, stage }) = &key.previous {
-        let used = used.as_ref().map_or_else(|| "never seen used since".to_owned(), |used| words::used(used, now));
+    if let Some(Outgoing { key: old, until, used, known, stage }) = &key.previous {
+        let used = match used {
+            Some(used) => words::used(used, now),
+            None if *known => "never seen used since".to_owned(),
+            None => words::UNKNOWN_USE.to_owned(),
+        };
         let until = words::time(*until);
         remarks.push(match stage {
             OverlapStage::Running => format!("{}: the key before, {old}, is taken until {until}; {used}", row.id),
@@ -60,6 +64,9 @@ fn remarks(row: &Row, key: &KeyRow, now: u64) -> Vec<String> {
                  load the new key",
                 row.id
             ),
+            OverlapStage::Unknown => {
+                format!("{}: the key before, {old}, was to be taken until {until}; {used}", row.id)
+            }
             OverlapStage::Over => format!(
                 "{}: the key before, {old}, was taken until {until} and is unused: the next `keys rotate --due` ends it",
                 row.id
@@ -122,6 +129,7 @@ fn one(row: &Row) -> Value {
                     "fingerprint": previous.key.to_string(),
                     "until": words::time(previous.until),
                     "last_used": words::used_json(previous.used.as_ref()),
+                    "use_known": previous.known,
                     "overdue": previous.stage == OverlapStage::StillUsed,
                 })
             });

@@ -2,9 +2,9 @@
 //!
 //! 1. Take the lease, read the keys, plan.
 //! 2. Stage a new key, or find the one that an interrupted run staged. From here on a crash costs nothing: the next run goes on.
-//! 3. Wait until every running verifier takes it. In Redis verifiers say so; one that does not within the time its cache lives has asked
-//!    by then anyway. In a directory the sidecar on this machine says so, and if it does not, nothing is switched. Verifiers nobody
-//!    knows of are given `--settle`.
+//! 3. Wait until every running verifier takes it. In Redis verifiers say so, in a directory the sidecar on this machine. While one that
+//!    runs does not, nothing is switched: it would refuse every signer; the next run goes on from there. Verifiers nobody knows of are
+//!    given `--settle`.
 //! 4. Switch, in one step.
 //!
 //! Each change says what it expects to find. Where something else is there (a revocation, a program that writes keys too) nothing is changed
@@ -58,7 +58,7 @@ pub(super) enum Outcome {
     },
 }
 
-/// How long the sidecar on this machine is waited for: it looks at files every three seconds at the latest.
+/// How long the sidecar on this machine is waited for: it sees a change within two seconds, on a network file system within four.
 const LOCAL_LONGEST: Duration = Duration::from_secs(15);
 
 const POLL: Duration = Duration::from_millis(100);
@@ -85,7 +85,7 @@ impl Run<'_> {
         let Some(record) = store.read(id).await? else { return Ok(Outcome::NoKey) };
         let usage = store.usage(id).await?;
         let now = clock::unix_seconds();
-        match rotation::plan(&record, &usage, &self.rules, self.asked, self.force, now) {
+        match rotation::plan(&record, usage.as_ref(), &self.rules, self.asked, self.force, now) {
             Plan::Nothing => Ok(Outcome::NotDue { left: record.left(self.rules.ttl, now) }),
             Plan::Refuse(overlap) => Ok(Outcome::Refused(overlap)),
             Plan::Overdue(overlap) => Ok(Outcome::Overdue(overlap)),
@@ -135,19 +135,15 @@ impl Run<'_> {
         };
         if !unaware.is_empty() {
             let who = unaware.join(", ");
-            match &self.place.store {
-                KeyStore::Directory(_) if !self.force => {
-                    let why = format!(
-                        "{who} has not taken {next} within {}, so nothing was switched: its log says why; once it has, \
-                         rotate again, or with --force now",
-                        words::span(LOCAL_LONGEST.as_secs())
-                    );
-                    return Ok(Outcome::Failed { why });
-                }
-                KeyStore::Directory(_) | KeyStore::Redis(_) => {
-                    self.say(id, format_args!("going on although these have not said that they take {next}: {who}"));
-                }
+            if !self.force {
+                let why = format!(
+                    "{who} has not taken {next} within {}, so nothing was switched: its log says why; once it has, \
+                     rotate again, or with --force now",
+                    words::span(self.longest().as_secs())
+                );
+                return Ok(Outcome::Failed { why });
             }
+            self.say(id, format_args!("going on although these have not said that they take {next}: {who}"));
         } else if running > 0 {
             self.say(id, format_args!("every running verifier takes it ({running})"));
         } else {
@@ -165,6 +161,14 @@ impl Run<'_> {
         Ok(Outcome::Rotated { old, new: next, until: now.saturating_add(self.overlap), resumed, unaware })
     }
 
+    fn longest(&self) -> Duration {
+        let longest = match self.place.store {
+            KeyStore::Directory(_) => LOCAL_LONGEST,
+            KeyStore::Redis(_) => self.longest,
+        };
+        longest.max(self.settle)
+    }
+
     /// Until every running verifier takes the key, or it has been long enough. `None`: the keys are others by now.
     async fn wait(
         &self,
@@ -174,10 +178,8 @@ impl Run<'_> {
         next: Fingerprint,
     ) -> Result<Option<Awareness>, StoreFault> {
         let store = &self.place.store;
-        let (longest, always_settles) = match store {
-            KeyStore::Directory(_) => (LOCAL_LONGEST.max(self.settle), true),
-            KeyStore::Redis(_) => (self.longest.max(self.settle), false),
-        };
+        let longest = self.longest();
+        let always_settles = matches!(store, KeyStore::Directory(_));
         let start = clock::monotonic();
         let mut renewed = start;
         loop {
