@@ -3,7 +3,8 @@
 //! They live in Redis where the configuration asks there first, else in the key directory; `--dir` always means a directory. Everything is
 //! read and checked before anything is written. What is printed of a key is its fingerprint.
 //!
-//! Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 Redis cannot be reached.
+//! Exit codes: 0 done, 1 the answer is no, 2 usage or configuration, 3 Redis cannot be asked (it cannot be reached, or
+//! does not let us; the text says which).
 
 mod arguments;
 mod export;

@@ -67,6 +67,7 @@ pub fn main() -> ExitCode {
         Ok(Answer::Done) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
         Ok(Answer::Misconfigured) => ExitCode::from(2),
+        Ok(Answer::Unreachable) => ExitCode::from(3),
         Err(error) => {
             output.error(&error);
             ExitCode::from(error.exit_code())

@@ -16,6 +16,8 @@ pub enum Answer {
     Done,
     /// No: a check failed. Exit code 1.
     No,
+    /// Some of it is done and told; the rest could not be, because a store cannot be reached: exit code 3.
+    Unreachable,
     /// The configuration is not good, and its problems have been printed: exit code 2.
     Misconfigured,
 }

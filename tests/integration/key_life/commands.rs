@@ -60,6 +60,29 @@ fn sidecars_drop_a_revoked_key_within_two_seconds_and_take_the_next_one() {
 }
 
 #[test]
+fn a_redis_that_is_away_keeps_no_file_from_being_revoked_and_everything_is_told() {
+    let Some(mut redis) = Redis::start() else { return };
+    redis.put("npu-worker", KEY_A);
+    let upstream = Recorder::plain();
+    // Its directory holds keys of npu-worker and ai-stack.
+    let sidecar = Builder::guarding(upstream.address).set("keys", "redis", format!("{:?}", redis.url())).start();
+    redis.stop();
+    let output = keys(&sidecar.config_path(), &["revoke", "npu-worker", "nobody", "ai-stack", "--json"]);
+    let text = ended(&output, 3);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {text}"));
+    for (row, revoked) in [(0, true), (1, false), (2, true)] {
+        let told = &told["keys"][row];
+        assert_eq!(told["revoked"], revoked, "{told}");
+        assert!(told["problems"][0].as_str().unwrap().contains("not revoked in redis"), "{told}");
+    }
+    for service in ["npu-worker", "nobody", "ai-stack"] {
+        assert!(text.contains(&format!("{service}: not revoked in redis")), "{text}");
+    }
+    let again = ended(&keys(&sidecar.config_path(), &["revoke", "npu-worker", "ai-stack"]), 3);
+    assert!(again.contains("cannot be reached") && !again.contains("has no key"), "{again}");
+}
+
+#[test]
 fn a_key_in_files_beside_redis_is_revoked_with_it() {
     let Some(redis) = Redis::start() else { return };
     redis.put("npu-worker", KEY_A);
