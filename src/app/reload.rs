@@ -1,7 +1,7 @@
 //! A new configuration takes effect, whole or not at all.
 //!
 //! 1. Load and check the files and every key they name, and open a new audit sink where one is wanted. Any problem ends
-//!    here: nothing has changed.
+//!    here: nothing has changed, but that a key whose file is gone is no longer taken.
 //! 2. Swap one snapshot. A request in flight is judged by the one it took; no request sees parts of two.
 //! 3. Tell those who only follow: log level, failure limit, health checks, admin hosts, metrics, the watch.
 
@@ -10,6 +10,7 @@ use super::{key_follower, keys, summary};
 use crate::clock;
 use crate::config::reload::{self, Reloaded};
 use crate::config::{Config, OwnKey};
+use crate::keys::dir;
 use crate::snapshot::Snapshot;
 use crate::systemd;
 use crate::telemetry::audit::record::Event;
@@ -26,9 +27,28 @@ impl App {
                 tracing::error!(who, problem, "reload refused, the running configuration stays");
                 self.record(Event::ReloadFailed, who, problem, Vec::new());
                 self.readiness.reloaded(false);
+                self.drop_gone_keys(who);
             }
         }
         systemd::ready(&summary::status(&self.shared.snapshot.load()));
+    }
+
+    /// Nothing of a reload took effect; but a key whose file is gone was taken away, and whatever else is broken must not keep it valid.
+    fn drop_gone_keys(&self, who: &'static str) {
+        let running = self.shared.snapshot.load_full();
+        let config = &running.config;
+        let Some(left) = dir::without_gone(&config.keys, config.service.as_ref(), &running.keys) else { return };
+        let changes = keys::changes(&running.keys, &left);
+        let snapshot = Snapshot { keys: Arc::new(left), ..Snapshot::clone(&running) };
+        self.shared.metrics.set_services(service_ids(config, &snapshot.keys));
+        tracing::warn!(
+            services_with_keys = snapshot.keys.len(),
+            "keys whose files are gone are no longer taken, although the reload was refused"
+        );
+        self.shared.snapshot.store(Arc::new(snapshot));
+        for (why, facts) in changes {
+            self.record(Event::Key, who, why.to_owned(), facts);
+        }
     }
 
     fn replace(&mut self, who: &'static str) -> Result<(), String> {

@@ -2,7 +2,8 @@
 //!
 //! A directory is loaded whole or not at all. Files that do not end in `.env`, and hidden ones (a key being written, what a
 //! container's orchestrator keeps beside its files), are no key files; every other one must be good. All problems are collected, so
-//! that one run tells all there is to mend; on a reload the keys in use stay until every problem is gone.
+//! that one run tells all there is to mend; on a reload the keys in use stay until every problem is gone. Only those whose file is gone do
+//! not ([`without_gone`]): a file that somebody else broke must not keep a revoked key valid.
 //!
 //! A directory that anyone may write to is refused as a whole, like an open key file: keys in it could be replaced.
 //!
@@ -15,7 +16,7 @@ use super::secret_file::{SecretFileFault, SecretReader};
 use super::write::key_path;
 use crate::config::{KeySourceKind, Keys, OwnKey, ServiceIdentity};
 use crate::signature::key::{Fingerprint, ServiceId, is_generated_form};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -263,6 +264,21 @@ pub fn key_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// The keys of a directory that cannot be loaded, without those whose file is gone; `None`: none is, or nobody can tell.
+pub fn without_gone(keys: &Keys, service: Option<&ServiceIdentity>, table: &KeyTable) -> Option<KeyTable> {
+    // What another source gave needs no file.
+    if table.is_followed() || !keys.sources.contains(&KeySourceKind::Files) {
+        return None;
+    }
+    let own = service.filter(|service| matches!(service.key, OwnKey::File(_) | OwnKey::Environment(_)));
+    let files = key_files(&keys.dir).ok()?;
+    let there: HashSet<ServiceId> = files.iter().filter_map(|path| service_of(path).ok()).collect();
+    let stays = |id: &ServiceId| there.contains(id) || own.is_some_and(|own| own.id == *id);
+    let left: HashMap<_, _> =
+        table.iter().filter(|(id, _)| stays(id)).map(|(id, keys)| (id.clone(), keys.clone())).collect();
+    (left.len() < table.len()).then(|| KeyTable::new(left))
 }
 
 fn read_one(reader: &SecretReader, path: &Path) -> Result<(ServiceId, KeyFile), KeyFileFault> {

@@ -107,6 +107,11 @@ impl KeyTable {
         }
     }
 
+    /// Did its keys come from a source that is asked again, not from files?
+    pub fn is_followed(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     /// Is the source of the keys out of reach? Ids that are not here may have keys there.
     pub fn is_unavailable(&self) -> bool {
         self.unavailable

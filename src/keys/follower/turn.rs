@@ -171,6 +171,11 @@ impl Follower {
         match dir::load(&self.settings.keys, self.settings.service.as_ref()) {
             Ok(loaded) => self.files = Some(loaded.table),
             Err(problems) => {
+                let left = self
+                    .files
+                    .as_ref()
+                    .and_then(|files| dir::without_gone(&self.settings.keys, self.settings.service.as_ref(), files));
+                self.files = left.or(self.files.take());
                 for problem in problems {
                     self.told.bad_file(&problem.to_string());
                 }

@@ -117,3 +117,28 @@ fn nothing_is_switched_while_the_sidecar_on_this_machine_cannot_take_the_new_key
     let resumed = json(&keys(&config, &["rotate", "npu-worker", "--json"]), 0);
     assert_eq!(resumed["resumed"], true, "{resumed}");
 }
+
+#[test]
+fn a_broken_file_keeps_no_revoked_key_valid_and_no_other_from_being_taken() {
+    let place = Place::each().last().unwrap();
+    let upstream = Recorder::plain();
+    let sidecar = place.configure(Builder::guarding(upstream.address).unlimited()).start();
+    let Place::Directory(directory) = &place else { return };
+    write_private(&directory.path().join("broken.env"), "SERVICE_KEY=short\n");
+    eventually("a refused reload", || {
+        (sidecar.metric("countersign_config_reloads_total", &["result=\"failed\""]) > 0.0).then_some(())
+    });
+    let status = |id, key| {
+        let signed = sign::headers(key, id, "GET", PATH);
+        exchange(sidecar.address, format!("GET {PATH} HTTP/1.1\r\nHost: a\r\n{signed}\r\n")).status
+    };
+    assert_eq!(status("npu-worker", KEY_A), 200);
+    let others = status("ai-stack", KEY_B);
+    ended(&keys(&sidecar.config_path(), &["revoke", "npu-worker"]), 0);
+    eventually("the revoked key to be refused", || (status("npu-worker", KEY_A) == 401).then_some(()));
+    assert_eq!(status("ai-stack", KEY_B), others, "the others are as they were");
+    assert_ne!(others, 401);
+    eventually("the record of it", || {
+        sidecar.audit().iter().any(|record| record["event"] == "key" && record["why"] == "a key went").then_some(())
+    });
+}
