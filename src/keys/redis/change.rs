@@ -4,6 +4,7 @@
 //! So a rotation says what it believes to be there, and Redis compares and writes in one step: a key that was revoked while a rotation
 //! waited does not come back.
 
+use super::write::{companion_fields, millis};
 use super::{Companion, Entry, RedisStore, StoreError};
 use crate::signature::key::ServiceId;
 use redis::Cmd;
@@ -67,33 +68,21 @@ fn on_both(script: &str, id: &ServiceId) -> Cmd {
     command
 }
 
-/// Names and values of its fields; at least one pair, so that the script need not ask.
 fn with_companion(mut command: Cmd, companion: &Companion) -> Cmd {
-    let number = |value: Option<u64>| value.map_or_else(String::new, |value| value.to_string());
-    command.arg("made").arg(number(companion.made));
-    for (name, at, key) in
-        [("previous", "previous_until", &companion.previous), ("next", "next_since", &companion.next)]
-    {
-        if let Some(key) = key {
-            command.arg(name).arg(key.text.as_str()).arg(at).arg(key.at);
-        }
+    for (name, value) in companion_fields(companion) {
+        command.arg(name).arg(value.as_str());
     }
     command
 }
 
-/// At least one: Redis refuses a life of none.
-fn millis(ttl: Duration) -> u64 {
-    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64)
-}
-
-/// From `ARGV[first]` on: the companion's fields, empty ones left out; it does not outlive the key.
+/// From `ARGV[first]` on: the companion's fields; it does not outlive the key.
 macro_rules! write_companion {
     ($first:literal) => {
         concat!(
             "redis.call('DEL', KEYS[2])\n",
             "for i = ",
             $first,
-            ", #ARGV, 2 do if ARGV[i + 1] ~= '' then redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end end\n",
+            ", #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end\n",
             "local left = redis.call('PTTL', KEYS[1])\n",
             "if left > 0 then redis.call('PEXPIRE', KEYS[2], left) end\n",
             "return 1"

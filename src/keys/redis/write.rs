@@ -10,6 +10,7 @@ use crate::signature::key::ServiceId;
 use data_encoding::HEXLOWER;
 use redis::Pipeline;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 impl RedisStore {
     /// Writes a key, for how long it lives (`None`: until it is deleted), and all that goes with it, in one step. What the
@@ -33,32 +34,6 @@ impl RedisStore {
         set.ignore();
         write_companion(&mut steps, id, companion, ttl);
         self.transaction("SET", &steps).await
-    }
-
-    /// Writes all that goes with a key and leaves the key as it is: its text, and how long it lives.
-    ///
-    /// # Errors
-    /// As [`RedisStore::put`].
-    pub async fn put_companion(
-        &self,
-        id: &ServiceId,
-        companion: &Companion,
-        ttl: Option<Duration>,
-    ) -> Result<(), StoreError> {
-        let mut steps = redis::pipe();
-        steps.atomic();
-        write_companion(&mut steps, id, companion, ttl);
-        self.transaction("HSET", &steps).await
-    }
-
-    /// Gives a key another time to live. `false`: there is no such key.
-    ///
-    /// # Errors
-    /// As [`RedisStore::put`].
-    pub async fn expire(&self, id: &ServiceId, ttl: Duration) -> Result<bool, StoreError> {
-        let mut command = redis::cmd("PEXPIRE");
-        command.arg(Entry::Key(id.clone()).to_string()).arg(millis(ttl));
-        self.query("PEXPIRE", &command).await
     }
 
     /// Takes a key away for good, with all that goes with it, and leaves word that it was revoked for `remember`: so a
@@ -162,23 +137,13 @@ const RENEW: &str =
 fn write_companion(steps: &mut Pipeline, id: &ServiceId, companion: &Companion, ttl: Option<Duration>) {
     let name = Entry::Companion(id.clone()).to_string();
     steps.cmd("DEL").arg(&name).ignore();
-    let mut fields: Vec<(&str, String)> = Vec::new();
-    let number = |name, value: Option<u64>| value.map(|value| (name, value.to_string()));
-    fields.extend(number("made", companion.made));
-    fields.extend(number("revoked", companion.revoked));
-    fields.extend(companion.previous.as_ref().map(|key| ("previous_until", key.at.to_string())));
-    fields.extend(companion.next.as_ref().map(|key| ("next_since", key.at.to_string())));
-    let keys = [("previous", &companion.previous), ("next", &companion.next)];
-    let keys: Vec<_> = keys.into_iter().filter_map(|(name, key)| Some((name, key.as_ref()?))).collect();
-    if fields.is_empty() && keys.is_empty() {
+    let fields = companion_fields(companion);
+    if fields.is_empty() {
         return;
     }
     let set = steps.cmd("HSET").arg(&name);
     for (name, value) in &fields {
-        set.arg(*name).arg(value);
-    }
-    for (name, key) in keys {
-        set.arg(name).arg(key.text.as_str());
+        set.arg(*name).arg(value.as_str());
     }
     set.ignore();
     if let Some(ttl) = ttl {
@@ -186,7 +151,22 @@ fn write_companion(steps: &mut Pipeline, id: &ServiceId, companion: &Companion, 
     }
 }
 
+/// Names and values of what a companion says. Keys are among them: wiped when dropped.
+pub(super) fn companion_fields(companion: &Companion) -> Vec<(&'static str, Zeroizing<String>)> {
+    let number = |name, value: Option<u64>| value.map(|value| (name, Zeroizing::new(value.to_string())));
+    let mut fields = Vec::new();
+    fields.extend(number("made", companion.made));
+    fields.extend(number("revoked", companion.revoked));
+    for (name, at, key) in
+        [("previous", "previous_until", &companion.previous), ("next", "next_since", &companion.next)]
+    {
+        fields.extend(key.as_ref().map(|key| (name, key.text.clone())));
+        fields.extend(number(at, key.as_ref().map(|key| key.at)));
+    }
+    fields
+}
+
 /// At least one: Redis refuses a life of none.
-fn millis(ttl: Duration) -> u64 {
+pub(super) fn millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64)
 }
