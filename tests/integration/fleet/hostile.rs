@@ -21,6 +21,9 @@ pub(super) const GUARDED: &[(u8, &str, &str, &str)] = &[
     (24, "POST", "/api/process", "main-backend"),
     (25, "POST", "/api/screenshot", "main-backend"),
     (25, "GET", "/api/whatever-there-is", "main-backend"),
+    (22, "GET", "/whatever-there-is", "main-backend"),
+    (24, "GET", "/", "main-backend"),
+    (25, "POST", "/anything/else", "main-backend"),
 ];
 
 /// Spellings that a backend may take for a guarded path.
