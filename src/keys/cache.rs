@@ -4,10 +4,13 @@
 //! |---|---|
 //! | here it is | counts; the next word about it replaces this one |
 //! | not there, before its known expiry | was deleted: dropped at once, loudly |
-//! | not there, and the mark of the database neither, or it is another | was lost with all the data (Redis was emptied, or restarted without any): serves on for `stale`, loudly; word of a revocation ends that |
-//! | not there, at or after its known expiry | lapsed: serves on for `grace`, loudly; word of a revocation ends that |
+//! | not there, and the database's mark is gone or another | was lost with all the data: serves on for `stale`, loudly |
+//! | not there, at or after its known expiry | lapsed: serves on for `grace`, loudly |
 //! | there, but no key (another type, 10 MB, no text) | serves on for `stale`, loudly; the other keys are as ever |
 //! | nothing: it cannot be reached | all serve on for `stale`, loudly; unknown ids are told that keys cannot be had |
+//!
+//! Word of a revocation ends what serves on because it was lost or lapsed. Data are lost when Redis was emptied, or restarted
+//! without any.
 //!
 //! A Redis that restarts without its data would otherwise refuse every caller of a fleet. A key that was revoked before that is
 //! not cached any more, so losing the data brings none back; one that is to be revoked meanwhile is revoked by word

@@ -1,9 +1,10 @@
 //! The bytes of a request head → [`RequestHead`], or which [`HeadFault`].
 //!
-//! What no two servers read alike is refused here, in both modes (README, "What happens to a request"): framing that could be read two ways, raw controls, `#` and bytes from 0x80 in the target, a host
-//! that is doubled, malformed or missing, absolute-form and authority-form targets, `CONNECT` (`request::line`; the
-//! signing direction serves those). The attacks are request
-//! smuggling (CL.TE, TE.CL, TE.0, CL.0, 0.CL) and CVE-2026-48710 (a path rebuilt from `Host`); `tests.rs` has a row each.
+//! What no two servers read alike is refused here, in both modes (README, "What happens to a request"): framing that could be
+//! read two ways, raw controls, `#` and bytes from 0x80 in the target, a host that is doubled, malformed or missing,
+//! absolute-form and authority-form targets, `CONNECT` (`request::line`; the signing direction serves those). The attacks are
+//! request smuggling (CL.TE, TE.CL, TE.0, CL.0, 0.CL) and CVE-2026-48710 (a path rebuilt from `Host`); `tests.rs` has a row
+//! each.
 //!
 //! What is left out: what the target means (readings), what the fields mean beyond framing (`proxy::headers`).
 

@@ -47,7 +47,7 @@ pub enum KeyLookup<'k> {
     Known(&'k ServiceId, &'k ServiceKeys),
     /// The table is good and has no such id.
     Unknown,
-    /// No table could be read and none is cached.
+    /// Where its keys are kept cannot be asked, and none that still counts is known: neither that it exists nor that it does not.
     Unavailable,
 }
 

@@ -19,7 +19,8 @@ const fn family(name: &'static str, help: &'static str) -> Family {
 /// By `service_id` and `result`.
 pub const ATTEMPTS: Family = family(
     "service_auth_attempts",
-    "Decisions about service paths. service_id: a configured id that was proved or claimed, else unknown, or none if nothing was presented. result: success, failed (also when the mode or percentage let it pass) or override",
+    "Decisions about service paths. service_id: a configured id that was proved or claimed, else unknown, or none if nothing \
+     was presented. result: success, failed (also when the mode or percentage let it pass) or override",
 );
 /// Seconds.
 pub const AUTH_DURATION: Family =

@@ -3,7 +3,8 @@
 //! The rules, in order:
 //!
 //! 1. Those that passed their last check, or were not checked yet, come first; among them those that no worker has just
-//!    failed to reach (that lasts until the next check, a second at most).
+//!    failed to reach, or was left by without an answer (that lasts until the next check, a second at most). A slow or an odd
+//!    answer changes nothing: strangers may be able to cause it.
 //! 2. Those that fail their checks come last: they are tried when none of the others is there or could be connected to.
 //!    A request never fails for a health check's sake alone.
 //! 3. Within one of these standings the fewest outstanding requests win, counted over all workers. A tunnel counts as long as
@@ -29,7 +30,7 @@ pub struct Standing {
 enum Hope {
     /// Nothing is known against it.
     Good,
-    /// A worker could not reach it just now; the check that decides is under way.
+    /// A worker could not reach it just now, or got no answer; the check that decides is under way.
     Suspected,
     /// It fails its checks.
     Down,

@@ -8,8 +8,9 @@
 //!    packet is not an outage and an outage is known within two seconds of its first sign.
 //! 3. Down becomes up at the first success, and is asked every second until then (or as often as `interval` says, if that
 //!    is oftener).
-//! 4. A worker that could not reach an upstream that counts as up asks for a check at once, but not more than one a
-//!    second: what requests find out shortens the wait, and never decides. So strangers' requests cannot make it down.
+//! 4. A worker that could not reach an upstream that counts as up, or whose connection it ended before any answer, asks for
+//!    a check at once, but not more than one a second: what requests find out shortens the wait, and never decides. So
+//!    strangers' requests cannot make it down; a slow or an odd answer, which they may be able to cause, asks for nothing.
 //!
 //! The state informs readiness, metrics and operators, and which of several upstreams is chosen
 //! ([`balance`](super::balance)). Requests are forwarded whatever it says: a single upstream that is down answers them with
@@ -107,7 +108,7 @@ impl UpstreamHealth {
         self.down.load_full()
     }
 
-    /// A worker could not reach it: asks for a check at once, instead of at the end of the interval.
+    /// A worker could not reach it, or was left without an answer: asks for a check at once, instead of at the end of the interval.
     pub fn suspect(&self) {
         // one waiting request is enough, and the usual case is one load
         if self.state() == HealthState::Up
@@ -118,7 +119,7 @@ impl UpstreamHealth {
         }
     }
 
-    /// Has a worker failed to reach it since the last check began?
+    /// Has a worker failed to reach it, or been left without an answer, since the last check began?
     pub fn is_suspected(&self) -> bool {
         self.suspected.load(Ordering::Relaxed)
     }
