@@ -9,6 +9,8 @@ use super::super::support::tls::{Connector, Served, read_head, upstream};
 use super::super::support::{eventually, free_address};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 /// An nginx with TLS, and what it is known by.
 struct Secure {
@@ -224,6 +226,36 @@ fn an_answer_that_only_an_end_ends_is_whole_with_close_notify_and_cut_without() 
         let sidecar = guarding("localhost", address.port(), &format!("ca = {ca:?}")).start();
         let answer = get(sidecar.address, "/files/x");
         assert_eq!((answer.status, answer.text().as_str(), answer.body.complete), (200, "half", clean));
+    }
+}
+
+#[test]
+fn a_stray_answer_on_a_pooled_connection_is_never_reused() {
+    let authority = Authority::new("upstreams'");
+    let (asked, turn) = (AtomicUsize::new(0), Arc::new(Barrier::new(2)));
+    let here = Arc::clone(&turn);
+    let address = upstream(&authority.server(), move |mut stream: Served| {
+        let answer = |text: &str| format!("HTTP/1.1 200 X\r\nContent-Length: 5\r\n\r\n{text}");
+        while read_head(&mut stream) {
+            let is_first = asked.fetch_add(1, Ordering::Relaxed) == 0;
+            let _ = stream.write_all(answer(if is_first { "first" } else { "fresh" }).as_bytes());
+            let _ = stream.flush();
+            if is_first {
+                here.wait();
+                let _ = stream.write_all(answer("stray").as_bytes());
+                let _ = stream.flush();
+                here.wait();
+            }
+        }
+    });
+    let files = Files::new();
+    let ca = files.write("ca.pem", authority.pem());
+    let sidecar = guarding("localhost", address.port(), &format!("ca = {ca:?}")).set("", "workers", "1").start();
+    assert_eq!(get(sidecar.address, "/x").text(), "first");
+    turn.wait();
+    turn.wait();
+    for _ in 0..3 {
+        assert_eq!(get(sidecar.address, "/x").text(), "fresh");
     }
 }
 
