@@ -2,7 +2,7 @@
 //! change of state.
 
 use crate::config::diagnostic::Diagnostics;
-use crate::config::{Destination, Inbound, Listen, Outbound, Upstream};
+use crate::config::{Destination, Inbound, Outbound, Upstream};
 use crate::policy::enforcement::{Mode, Sampling};
 use crate::rules::classify::Access;
 use crate::snapshot::Snapshot;
@@ -37,12 +37,12 @@ pub fn facts(snapshot: &Snapshot) -> Vec<(&'static str, Fact)> {
 pub fn log_start(snapshot: &Snapshot, descriptors: Option<u64>) {
     let (config, enforcement) = (&snapshot.config, snapshot.enforcement);
     for inbound in &config.inbound {
-        tracing::info!(listen = listen(&inbound.listen), upstream = upstream(inbound), "guarding");
+        tracing::info!(listen = inbound.listen.to_string(), upstream = upstream(inbound), "guarding");
     }
     if let Some(signer) = &snapshot.signer {
         for outbound in &config.outbound {
             tracing::info!(
-                listen = listen(&outbound.listen),
+                listen = outbound.listen.to_string(),
                 upstream = destination(outbound),
                 service = signer.id.as_str(),
                 fingerprint = %signer.key.fingerprint(),
@@ -120,19 +120,11 @@ const fn sampling(sampling: Sampling) -> &'static str {
 }
 
 fn guards(inbound: &Inbound) -> String {
-    format!("{} guards {}", listen(&inbound.listen), upstream(inbound))
-}
-
-fn listen(listen: &Listen) -> String {
-    match listen {
-        Listen::Tcp(address) => address.to_string(),
-        Listen::Systemd(name) => format!("systemd:{name}"),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
-    }
+    format!("{} guards {}", inbound.listen, upstream(inbound))
 }
 
 fn signs(outbound: &Outbound) -> String {
-    format!("{} signs for {}", listen(&outbound.listen), destination(outbound))
+    format!("{} signs for {}", outbound.listen, destination(outbound))
 }
 
 fn upstream(inbound: &Inbound) -> String {

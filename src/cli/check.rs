@@ -11,8 +11,7 @@ use crate::config::check::{self, Loaded, Overrides};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::env::Environment;
 use crate::config::{
-    AuditSink, Config, Destination, Inbound, KeySourceKind, Listen, Outbound, Redis, RedisServers, ServerTls,
-    Upstream,
+    AuditSink, Config, Destination, Inbound, KeySourceKind, Outbound, Redis, RedisServers, ServerTls, Upstream,
 };
 use crate::keys::KeyTable;
 use crate::policy::enforcement::Mode;
@@ -112,7 +111,7 @@ fn summary(loaded: &Loaded, environment: &Environment) -> String {
         line("signs as", service.id.to_string());
     }
     for outbound in &config.outbound {
-        line("outbound", format!("{} -> {}", listen(&outbound.listen), towards(outbound)));
+        line("outbound", format!("{} -> {}", outbound.listen, towards(outbound)));
     }
     let ((service, guarded), (exempt, free)) =
         (rule_counts(config, Access::Service), rule_counts(config, Access::Exempt));
@@ -166,7 +165,7 @@ fn guarded(inbound: &Inbound) -> String {
         Some(ServerTls { client_required: true, .. }) => " over TLS, with client certificates",
         Some(ServerTls { client_required: false, .. }) => " over TLS, with or without client certificates",
     };
-    format!("{}{spoken} -> {}", listen(&inbound.listen), urls(inbound.upstreams.all()).join(", "))
+    format!("{}{spoken} -> {}", inbound.listen, urls(inbound.upstreams.all()).join(", "))
 }
 
 fn towards(outbound: &Outbound) -> String {
@@ -192,7 +191,7 @@ fn summary_json(loaded: &Loaded, environment: &Environment) -> serde_json::Value
     let inbound: Vec<_> = config
         .inbound
         .iter()
-        .map(|inbound| json!({ "listen": listen(&inbound.listen), "upstreams": urls(inbound.upstreams.all()) }))
+        .map(|inbound| json!({ "listen": inbound.listen.to_string(), "upstreams": urls(inbound.upstreams.all()) }))
         .collect();
     let outbound: Vec<_> = config.outbound.iter().map(|outbound| outbound_json(outbound)).collect();
     json!({
@@ -255,21 +254,13 @@ fn in_words(redis: &Redis) -> String {
 }
 
 fn outbound_json(outbound: &Outbound) -> serde_json::Value {
-    let listen = listen(&outbound.listen);
+    let listen = outbound.listen.to_string();
     match &outbound.destination {
         Destination::Upstreams(upstreams) => json!({ "listen": listen, "upstreams": urls(upstreams.all()) }),
         Destination::ForwardProxy { allow, connect } => {
             let connect: Vec<String> = connect.iter().map(ToString::to_string).collect();
             json!({ "listen": listen, "forward_proxy": true, "allow": urls(allow), "connect": connect })
         }
-    }
-}
-
-fn listen(listen: &Listen) -> String {
-    match listen {
-        Listen::Tcp(address) => address.to_string(),
-        Listen::Systemd(name) => format!("systemd:{name}"),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 

@@ -1,13 +1,13 @@
 //! The certificates and keys that a configuration names: are they there, and are they any good?
 //!
-//! Every file of every listener and upstream is read, and every problem stands where the file was named. A service that is bound to
-//! a certificate where no listener asks for one is a warning: the binding says nothing there.
+//! Every file of every listener and upstream is read, and every problem stands where the file was named. Each listener
+//! that asks for no client certificates is a warning where a service is bound to one: the binding says nothing there.
 
 use super::check::Purpose;
 use super::diagnostic::{Diagnostic, Place};
 use super::file::FileConfig;
 use super::problems::{Problems, Setting};
-use super::{ClientTls, Config};
+use super::{ClientTls, Config, Inbound};
 use crate::clock;
 use crate::keys::secret_file::{SecretFileFault, SecretReader};
 use crate::tls::TlsMaterials;
@@ -63,7 +63,7 @@ impl TlsSaid {
 
 /// Everything that the configuration presents and trusts; nothing where only its text is looked at.
 pub(super) fn load(config: &Config, said: &TlsSaid, purpose: Purpose, problems: &Problems) -> TlsMaterials {
-    asked_anywhere(config, problems);
+    asked_everywhere(config, problems);
     if purpose == Purpose::Inspect {
         return TlsMaterials::default();
     }
@@ -81,14 +81,19 @@ pub(super) fn load(config: &Config, said: &TlsSaid, purpose: Purpose, problems: 
     loader.materials()
 }
 
-fn asked_anywhere(config: &Config, problems: &Problems) {
-    let asks = |tls: &super::ServerTls| tls.client_ca.is_some();
-    if config.certificates.is_empty() || config.inbound.iter().any(|inbound| inbound.tls.as_ref().is_some_and(asks)) {
+/// A service that is bound to a certificate can call every listener that asks for none without it.
+fn asked_everywhere(config: &Config, problems: &Problems) {
+    let bound = config.services.iter().filter(|(_, service)| service.certificate.is_some());
+    let bound: Vec<String> = bound.map(|(id, _)| format!("`services.{id}.certificate`")).collect();
+    if bound.is_empty() {
         return;
     }
-    for id in config.services.iter().filter(|(_, service)| service.certificate.is_some()).map(|(id, _)| id) {
-        let message = format!("`services.{id}.certificate` says nothing: no listener asks for client certificates");
+    let asks = |inbound: &Inbound| inbound.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    for inbound in config.inbound.iter().filter(|inbound| !asks(inbound)) {
+        let (names, listen) = (bound.join(", "), &inbound.listen);
+        let message =
+            format!("on {listen} nothing is asked of {names}: that listener asks for no client certificates");
         let problem = Diagnostic::warning(&Place::Nowhere, message);
-        problems.add(problem.fix("add `client_ca` to the `tls` of the listener that this service calls"));
+        problems.add(problem.fix("add `client_ca` to its `tls`, or let nobody else reach it"));
     }
 }

@@ -189,7 +189,10 @@ allowed_hosts = ["A.b:1"]
 level = "debug"
 format = "json"
 "#;
-    let config = good(text);
+    let loaded = Files::new(text).load().map_err(|problems| problems.to_string()).unwrap();
+    let told = loaded.warnings.to_string();
+    assert!(loaded.warnings.len() == 1 && told.contains("on unix:/tmp/x.sock nothing is asked of"), "{told}");
+    let config = loaded.config;
     let shown = format!("{config:#?}");
     assert_eq!(config.workers, 3);
     assert_eq!(config.inbound.len(), 2);

@@ -63,7 +63,7 @@ fn reachable(listen: &Setting<Listen>, written: &FileOutbound, problems: &Proble
         Listen::Systemd(_) | Listen::Unix(_) => false,
     };
     if is_remote && !written.allow_remote.as_ref().is_some_and(|allow| allow.value) {
-        let message = format!("`outbound.listen` is {}, which other machines can reach", shown(&listen.value));
+        let message = format!("`outbound.listen` is {}, which other machines can reach", listen.value);
         let problem = Diagnostic::error(&listen.place, message)
             .expected("a loopback address, `unix:/path`, or `allow_remote = true` beside it")
             .fix("whoever reaches it is signed for as this service: listen on 127.0.0.1");
@@ -77,14 +77,6 @@ fn reachable(listen: &Setting<Listen>, written: &FileOutbound, problems: &Proble
             .related(&listen.place, "listens here")
             .fix("listen on a unix socket, or leave `allow_uids` out");
         problems.add(problem);
-    }
-}
-
-fn shown(listen: &Listen) -> String {
-    match listen {
-        Listen::Tcp(address) => address.to_string(),
-        Listen::Systemd(name) => format!("systemd:{name}"),
-        Listen::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 

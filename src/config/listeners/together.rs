@@ -15,12 +15,12 @@ pub(in crate::config) fn check(listeners: &[&Ways], admin: Option<&Setting<Socke
     let known: Vec<&Setting<Listen>> = listeners.iter().filter_map(|ways| ways.listen.as_ref()).collect();
     for (index, one) in known.iter().enumerate() {
         if let Some(other) = known[..index].iter().find(|other| collide(&one.value, &other.value)) {
-            let message = format!("{} is listened on twice", shown(&one.value));
+            let message = format!("`{}` is listened on twice", one.value);
             let problem = Diagnostic::error(&one.place, message).related(&other.place, "here as well");
             problems.add(problem.expected("an address of its own for each listener"));
         }
         if let Some(admin) = admin.filter(|admin| collide(&one.value, &Listen::Tcp(admin.value))) {
-            let message = format!("{} is also the address of the admin listener", shown(&one.value));
+            let message = format!("`{}` is also the address of the admin listener", one.value);
             let mut problem =
                 Diagnostic::error(&one.place, message).expected("an address of its own for each listener");
             if admin.place != Place::Nowhere {
@@ -44,14 +44,6 @@ pub(in crate::config) fn check(listeners: &[&Ways], admin: Option<&Setting<Socke
             problem = problem.related(place, what);
         }
         problems.add(problem);
-    }
-}
-
-fn shown(listen: &Listen) -> String {
-    match listen {
-        Listen::Tcp(address) => format!("`{address}`"),
-        Listen::Systemd(name) => format!("`systemd:{name}`"),
-        Listen::Unix(path) => format!("`unix:{}`", path.display()),
     }
 }
 

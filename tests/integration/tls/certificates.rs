@@ -3,9 +3,9 @@
 use super::super::support::pki::{Authority, Leaf};
 use super::super::support::raw::exchange;
 use super::super::support::recorder::Recorder;
-use super::super::support::sidecar::{Builder, Sidecar};
+use super::super::support::sidecar::{Builder, RULES, Sidecar};
 use super::super::support::tls::{Connector, Version};
-use super::super::support::{KEY_A, KEY_B, eventually, sign};
+use super::super::support::{KEY_A, KEY_B, eventually, free_address, sign};
 use super::{Guarded, guarding, run, stdout};
 
 const REQUIRED: &str = ", client_ca = CA";
@@ -155,7 +155,23 @@ fn a_listener_that_asks_for_none_cannot_know_and_check_says_so() {
     assert_eq!(signed(&Connector::trusting(&tls.authority), &sidecar), 200);
     let said =
         super::both(&run(env!("CARGO_BIN_EXE_countersign"), &["check", sidecar.config_path().to_str().unwrap()]));
-    assert!(said.contains("`services.npu-worker.certificate` says nothing"), "{said}");
+    let told = format!("on {} nothing is asked of `services.npu-worker.certificate`", sidecar.address);
+    assert!(said.contains(&told), "{said}");
+    // Another that asks does not change what this one lets through.
+    let (two, other) = (bound("", &upstream), free_address());
+    let file = |name: &str| format!("{:?}", two.files.path(name));
+    let more = format!(
+        "{RULES}\n[[inbound]]\nlisten = \"{other}\"\nupstream = \"http://{}\"\n\
+         tls = {{ cert = {}, key = {}, client_ca = {} }}\n",
+        upstream.address,
+        file("server.pem"),
+        file("server.key"),
+        file("ca.pem"),
+    );
+    let both = two.builder.rename("inbound", "[inbound]").rules(&more).start();
+    let said = super::both(&run(env!("CARGO_BIN_EXE_countersign"), &["check", both.config_path().to_str().unwrap()]));
+    assert!(said.contains(&format!("on {} nothing is asked", both.address)), "{said}");
+    assert!(!said.contains(&format!("on {other} nothing")), "{said}");
     // The same service over plain HTTP.
     let plain =
         Builder::guarding(upstream.address).set("services.npu-worker", "certificate", "\"npu.internal\"").start();
