@@ -270,6 +270,24 @@ fn passwords_users_and_what_they_may_do() {
     }
 }
 
+#[test]
+fn a_verifier_that_may_not_tell_what_it_saw_says_so() {
+    let Some(redis) = Redis::start() else { return };
+    redis.put("npu-worker", KEY_A);
+    let password = "a-fake-password-of-the-tests";
+    let words = acl("countersign", password);
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(["-hset"]).collect();
+    redis.cli(&[&["ACL", "SETUSER"], &words[..]].concat());
+    let upstream = Recorder::plain();
+    let url = format!("redis://countersign@{}/0", redis.address);
+    let sidecar = guarding(&upstream, &url).environment("REDIS_PASSWORD", password).start();
+    assert_eq!(call(&sidecar, "npu-worker", KEY_A), 200);
+    logged(&sidecar, "redis is not told when keys were used");
+    redis.cli(&["HSET", "{service:key:npu-worker}:countersign", "next", KEY_B, "next_since", "1700000000"]);
+    redis.cli(&["PUBLISH", "countersign:keys", "npu-worker"]);
+    logged(&sidecar, "redis takes no word of this verifier");
+}
+
 /// The user that the README tells to make: the words of its line.
 fn acl(user: &str, password: &str) -> Vec<String> {
     let readme = include_str!("../../README.md");
