@@ -194,8 +194,11 @@ impl App {
             "keys of redis took effect"
         );
         self.shared.snapshot.store(Arc::new(snapshot));
-        // The follower may be gone; then nobody waits.
-        let _ = found.in_force.send(());
+        // A table that does not verify is not in force: nobody may be told that we take its keys.
+        if verifies(config) {
+            // The follower may be gone; then nobody waits.
+            let _ = found.in_force.send(());
+        }
         for (why, facts) in changes {
             self.record(Event::Key, "redis", why.to_owned(), facts);
         }
