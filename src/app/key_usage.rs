@@ -1,7 +1,7 @@
 //! Tells which keys are taken now and which were used last: to the state directory, to Redis where keys live there, and to the metrics.
 //!
-//! `keys list` and `keys rotate` read it. What is taken is told within half a second of a change, what was used every ten seconds
-//! and at the end. While Redis cannot be asked, what was used waits here; a key has one last use, so no more waits than there are keys.
+//! `keys list` and `keys rotate` read it. What is taken is told within half a second of a change, what was used every
+//! two seconds and at the end, sooner than a rotation looks a second time before it lets go of a key. While Redis cannot be asked, what was used waits here; a key has one last use, so no more waits than there are keys.
 
 use super::process::host_name;
 use crate::clock;
@@ -24,8 +24,8 @@ use tokio::time::MissedTickBehavior;
 /// How often it is looked whether other keys are taken.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Every how many looks it is told what was used.
-const LOOKS_A_TELLING: u32 = 20;
+/// Every how many looks it is told what was used. [`TOLD_WITHIN`](crate::keys::usage::TOLD_WITHIN) promises it.
+const LOOKS_A_TELLING: u32 = 4;
 
 /// Seconds for which the last use of a key is remembered: longer than a key lives.
 const KEPT: u64 = 400 * 86_400;

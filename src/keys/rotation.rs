@@ -130,9 +130,9 @@ pub fn plan(
     let old = overlap.old;
     let may_end = match (overlap.stage, asked) {
         (OverlapStage::Over, _) => true,
-        (OverlapStage::StillUsed | OverlapStage::Unknown, _) | (OverlapStage::Running, Asked::Now) => force,
         // Its time has not come, and nobody asked for more than what is due.
-        (OverlapStage::Running, Asked::WhenDue) => return Plan::Nothing,
+        (OverlapStage::Running, Asked::WhenDue) if !force => return Plan::Nothing,
+        (OverlapStage::StillUsed | OverlapStage::Unknown | OverlapStage::Running, _) => force,
     };
     match (may_end, wanted, asked) {
         (true, true, _) => Plan::Rotate { ends: Some(old) },

@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub mod file;
 
+/// Within which time a running sidecar tells of a use. Who is about to let go of a key waits for so long, and looks again.
+pub const TOLD_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// The last use of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Used {

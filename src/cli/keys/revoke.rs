@@ -117,7 +117,13 @@ fn show(revoked: &[Revoked], place: &KeyPlace, now: u64, output: &Output) -> Res
     for Revoked { id, places, keys, failures } in revoked {
         if places.is_empty() {
             if failures.is_empty() {
-                complain(&format!("{id} has no key in {}", place.store.place()));
+                let word = match place.store {
+                    KeyStore::Directory(_) => "",
+                    KeyStore::Redis(_) => {
+                        "; word of the revocation is left there: who still serves one of its keys drops it"
+                    }
+                };
+                complain(&format!("{id} has no key in {}{word}", place.store.place()));
             }
             continue;
         }

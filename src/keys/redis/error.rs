@@ -133,6 +133,11 @@ impl StoreError {
         }
     }
 
+    /// Has Redis no room left? It still takes single reads and deletions.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        matches!(self, StoreError::Refused { code, .. } if code == "OOM")
+    }
+
     /// Is it that nothing may be written here, now or ever?
     pub fn forbids_writing(&self) -> bool {
         match self {

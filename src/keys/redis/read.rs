@@ -154,7 +154,11 @@ impl RedisStore {
     /// would lack one that counts on both.
     async fn read(&self, id: &ServiceId) -> Result<(Option<Stored>, Companion), StoreError> {
         match self.0.settings.servers {
-            RedisServers::Single(_) | RedisServers::Sentinel { .. } => self.read_at_once(id).await,
+            RedisServers::Single(_) | RedisServers::Sentinel { .. } => match self.read_at_once(id).await {
+                // Redis that is out of memory takes no transactions, not even of reads.
+                Err(error) if error.is_out_of_memory() => self.read_until_stable(id).await,
+                read => read,
+            },
             RedisServers::Cluster(_) => self.read_until_stable(id).await,
         }
     }
@@ -181,7 +185,7 @@ impl RedisStore {
         })
     }
 
-    /// In a cluster nobody follows the redirection of a transaction, which is refused as a whole. But a companion that is the same
+    /// Question by question. In a cluster nobody follows the redirection of a transaction, which is refused as a whole. But a companion that is the same
     /// before and after belongs to the key that was read between.
     async fn read_until_stable(&self, id: &ServiceId) -> Result<(Option<Stored>, Companion), StoreError> {
         let entry = Entry::Key(id.clone());

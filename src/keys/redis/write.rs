@@ -50,8 +50,20 @@ impl RedisStore {
         }
         let companion = Companion { revoked: Some(unix_seconds), ..Companion::default() };
         write_companion(&mut steps, id, &companion, Some(remember));
-        let (removed,): (u64,) = self.transaction("DEL", &steps).await?;
-        Ok(removed > 0)
+        match self.transaction::<(u64,)>("DEL", &steps).await {
+            Ok((removed,)) => Ok(removed > 0),
+            // Then no word of it can be left, but the key goes.
+            Err(error) if error.is_out_of_memory() => {
+                let mut removed = 0;
+                for entry in [Entry::Key(id.clone()), Entry::Companion(id.clone())] {
+                    let mut command = redis::cmd("DEL");
+                    command.arg(entry.to_string());
+                    removed += self.query::<u64>("DEL", &command).await?;
+                }
+                Ok(removed > 0)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Tells every verifier that listens to look at this key now. How many listened is not known in a cluster.

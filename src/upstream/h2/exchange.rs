@@ -65,8 +65,9 @@ pub(super) async fn carry(mut send: SendRequest<Bytes>, scheme: &'static str, pi
     let is_cut = tokio::select! {
         biased;
         answered = answer(response, &pipe, head.method() == "HEAD", &is_delivered) => {
-            if answered.is_err() {
-                pipe.reset_on_close();
+            if let Err(NoAnswer::Seen) = answered {
+                // If it cannot be written nobody waits for it any more.
+                let _ = pipe.write_all(BROKEN_OFF, NO_TIMER).await;
             }
             false
         }
@@ -125,18 +126,40 @@ fn path_and_query(head: &RequestHead) -> Option<PathAndQuery> {
     PathAndQuery::try_from(text).ok()
 }
 
-/// Carries the answer. `Err`: it broke off, or there is none.
+/// Why there is no answer.
+enum NoAnswer {
+    /// The connection died, or the upstream says that it has not looked at the request: as with a kept connection of HTTP/1.1
+    /// that died, a request that may be sent again is.
+    Unseen,
+    /// The upstream took the request and gave the stream up: nothing is ever sent again.
+    Seen,
+    /// It broke off after its head: what was announced and does not come tells.
+    BrokenOff,
+}
+
+impl NoAnswer {
+    fn of(error: &::h2::Error) -> NoAnswer {
+        tracing::debug!(error = told(error), "no answer from an upstream");
+        let unseen = error.is_io() || error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
+        if unseen { NoAnswer::Unseen } else { NoAnswer::Seen }
+    }
+}
+
+/// The beginning of a head that never comes: an answer had begun, for all who read the pipe.
+const BROKEN_OFF: &[u8] = b"HTTP/1.1 ";
+
+/// Carries the answer.
 async fn answer(
     mut response: ResponseFuture,
     pipe: &Socket,
     to_head: bool,
     is_delivered: &Cell<bool>,
-) -> Result<(), ()> {
+) -> Result<(), NoAnswer> {
     let response = loop {
         match next(&mut response).await? {
             Next::Interim(interim) => {
                 let text = text(&interim, None);
-                pipe.write_all(&text, NO_TIMER).await.map_err(|_| ())?;
+                pipe.write_all(&text, NO_TIMER).await.map_err(|_| NoAnswer::BrokenOff)?;
             }
             Next::Final(response) => break response,
         }
@@ -149,8 +172,8 @@ async fn answer(
         None if response.body().is_end_stream() => (Framing::None, Some((&b"content-length"[..], &b"0"[..]))),
         None => (Framing::Chunked, Some((&b"transfer-encoding"[..], &b"chunked"[..]))),
     };
-    pipe.write_all(&text(&response, line), NO_TIMER).await.map_err(|_| ())?;
-    pour(&mut response.into_body(), framing, pipe, is_delivered).await.map_err(|_| ())
+    pipe.write_all(&text(&response, line), NO_TIMER).await.map_err(|_| NoAnswer::BrokenOff)?;
+    pour(&mut response.into_body(), framing, pipe, is_delivered).await.map_err(|_| NoAnswer::BrokenOff)
 }
 
 enum Next {
@@ -159,16 +182,14 @@ enum Next {
 }
 
 /// The next head.
-async fn next(response: &mut ResponseFuture) -> Result<Next, ()> {
+async fn next(response: &mut ResponseFuture) -> Result<Next, NoAnswer> {
     poll_fn(|cx| match response.poll_informational(cx) {
         Poll::Pending => Poll::Pending,
         Poll::Ready(Some(Ok(interim))) => Poll::Ready(Ok(Next::Interim(interim))),
-        Poll::Ready(Some(Err(_))) => Poll::Ready(Err(())),
+        Poll::Ready(Some(Err(error))) => Poll::Ready(Err(NoAnswer::of(&error))),
         Poll::Ready(None) => {
-            let response = ready!(std::pin::Pin::new(&mut *response).poll(cx)).map_err(|error| {
-                tracing::debug!(error = told(&error), "no answer from an upstream");
-            });
-            Poll::Ready(response.map(Next::Final))
+            let response = ready!(std::pin::Pin::new(&mut *response).poll(cx));
+            Poll::Ready(response.map(Next::Final).map_err(|error| NoAnswer::of(&error)))
         }
     })
     .await

@@ -104,6 +104,9 @@ fn what_fails_is_told_like_any_failure_of_an_upstream() {
         assert_eq!(assert_own_failure(&post(path), 502), "upstream_closed", "{path}");
     }
     assert_eq!(upstream.seen().iter().filter(|seen| seen.uri.ends_with("/refused")).count(), 1, "never sent again");
+    // One whose stream was given up after it was taken is not sent again either, idempotent or not.
+    assert_eq!(assert_own_failure(&get(sidecar.address, "/nothing?idempotent"), 502), "upstream_closed");
+    assert_eq!(upstream.seen().iter().filter(|seen| seen.uri.ends_with("/nothing?idempotent")).count(), 1);
     // An idempotent one that was refused unseen is sent again, once.
     assert_eq!(get(sidecar.address, "/refused-once").text(), "again");
     assert_eq!(sidecar.metric("countersign_upstream_retries_total", &[]), 1.0);

@@ -52,6 +52,11 @@ fn an_overlap_that_nobody_needs_is_ended_when_its_time_has_come_and_not_before()
         let refused = ended(&guarded.keys(&rotate), 1);
         assert!(refused.contains("was promised to be valid until"), "{refused}");
     }
+    for guarded in Guarded::each(|builder| builder) {
+        ended(&guarded.keys(&["rotate", "npu-worker", "--overlap", "1h"]), 0);
+        ended(&guarded.keys(&["rotate", "--due", "--force", "npu-worker"]), 0);
+        eventually("a promise to be broken by force", || (guarded.status(KEY_A) == 401).then_some(()));
+    }
     for guarded in Guarded::each(short) {
         ended(&guarded.keys(&["rotate", "npu-worker"]), 0);
         eventually("the overlap to be over", || {
@@ -59,6 +64,18 @@ fn an_overlap_that_nobody_needs_is_ended_when_its_time_has_come_and_not_before()
             (due["outcome"] == "overlap_ended").then_some(())
         });
         eventually("the old key to be refused", || (guarded.status(KEY_A) == 401).then_some(()));
+    }
+}
+
+#[test]
+fn a_use_a_moment_before_the_timer_keeps_the_overlap() {
+    for guarded in Guarded::each(short) {
+        ended(&guarded.keys(&["rotate", "npu-worker", "--overlap", "1s"]), 0);
+        let over = std::time::Instant::now() + std::time::Duration::from_millis(2100);
+        eventually("the overlap to be over", || (std::time::Instant::now() > over).then_some(()));
+        assert_eq!(guarded.status(KEY_A), 200, "a program that calls once a day");
+        assert!(ended(&guarded.keys(&["rotate", "--due"]), 1).contains("is still used"));
+        assert_eq!(guarded.status(KEY_A), 200, "nothing was ended");
     }
 }
 

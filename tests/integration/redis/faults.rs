@@ -5,7 +5,7 @@ use super::super::support::raw::{self, get_with};
 use super::super::support::recorder::Recorder;
 use super::super::support::redis::{Redis, name, within};
 use super::super::support::refusal::assert_own_failure;
-use super::super::support::sidecar::{Builder, Sidecar, write_private};
+use super::super::support::sidecar::{Builder, Sidecar, countersign, write_private};
 use super::super::support::{KEY_A, KEY_B, eventually, free_address, sign};
 use super::{GUARDED, SOON, call, guarding, log, logged, reason};
 use std::io::{Read, Write};
@@ -66,6 +66,23 @@ fn while_redis_refuses_or_hangs_cached_keys_serve_and_it_recovers_by_itself() {
     serves_from_its_cache(&sidecar);
     redis.signal("CONT");
     recovers(&sidecar);
+}
+
+#[test]
+fn redis_without_memory_still_tells_of_deleted_keys_and_lets_keys_be_revoked() {
+    let Some(redis) = Redis::start() else { return };
+    redis.put("npu-worker", KEY_A);
+    redis.put("ai-stack", KEY_B);
+    let upstream = Recorder::plain();
+    let sidecar = guarding(&upstream, &redis.url()).start();
+    redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    redis.delete("npu-worker");
+    within(SOON, "the deleted key not to count", || call(&sidecar, "npu-worker", KEY_A) == 401);
+    assert_eq!(call(&sidecar, "ai-stack", KEY_B), 200);
+    let revoke = ["keys", "revoke", "ai-stack", "--config"];
+    let revoked = countersign().args(revoke).arg(sidecar.config_path()).output().unwrap();
+    assert!(revoked.status.success(), "{revoked:?}");
+    within(SOON, "the revoked key not to count", || call(&sidecar, "ai-stack", KEY_B) == 401);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::keys::record::{KeyRecord, KeyText};
 use crate::keys::rotation::{self, Asked, Overlap, Plan, Rules};
 use crate::keys::store::{Awareness, KeyStore, Lease, RENEW, StoreFault};
+use crate::keys::usage::TOLD_WITHIN;
 use crate::signature::key::{Fingerprint, ServiceId};
 use std::time::{Duration, Instant};
 
@@ -83,14 +84,12 @@ impl Run<'_> {
     async fn leased(&self, id: &ServiceId, lease: &Lease) -> Result<Outcome, StoreFault> {
         let store = &self.place.store;
         let Some(record) = store.read(id).await? else { return Ok(Outcome::NoKey) };
-        let usage = store.usage(id).await?;
-        let now = clock::unix_seconds();
-        match rotation::plan(&record, usage.as_ref(), &self.rules, self.asked, self.force, now) {
-            Plan::Nothing => Ok(Outcome::NotDue { left: record.left(self.rules.ttl, now) }),
+        match self.plan(id, &record).await? {
+            Plan::Nothing => Ok(Outcome::NotDue { left: record.left(self.rules.ttl, clock::unix_seconds()) }),
             Plan::Refuse(overlap) => Ok(Outcome::Refused(overlap)),
             Plan::Overdue(overlap) => Ok(Outcome::Overdue(overlap)),
             Plan::EndOverlap { old } => {
-                let ended = store.swap(id, &record, &rotation::settled(&record), now).await?;
+                let ended = store.swap(id, &record, &rotation::settled(&record), clock::unix_seconds()).await?;
                 Ok(if ended { Outcome::OverlapEnded { old } } else { changed_meanwhile() })
             }
             Plan::Resume { next } => {
@@ -106,6 +105,7 @@ impl Run<'_> {
                     Ok(next) => next,
                     Err(error) => return Ok(Outcome::Failed { why: format!("no random bytes: {error}") }),
                 };
+                let now = clock::unix_seconds();
                 let staged = rotation::staged(&record, &next, now);
                 if !store.swap(id, &record, &staged, now).await? {
                     return Ok(changed_meanwhile());
@@ -115,6 +115,28 @@ impl Run<'_> {
                     format_args!("{} is staged: verifiers take it, nobody signs with it", next.fingerprint()),
                 );
                 self.finish(id, lease, staged, false).await
+            }
+        }
+    }
+
+    /// What to do. Before a key is let go of, what verifiers saw a moment ago is waited for: they tell it now and then.
+    async fn plan(&self, id: &ServiceId, record: &KeyRecord) -> Result<Plan, StoreFault> {
+        let mut has_waited = self.force;
+        loop {
+            let usage = self.place.store.usage(id).await?;
+            let now = clock::unix_seconds();
+            let plan = rotation::plan(record, usage.as_ref(), &self.rules, self.asked, self.force, now);
+            match plan {
+                Plan::EndOverlap { .. } | Plan::Rotate { ends: Some(_) } if !has_waited => {
+                    tokio::time::sleep(TOLD_WITHIN).await;
+                    has_waited = true;
+                }
+                Plan::EndOverlap { .. }
+                | Plan::Rotate { .. }
+                | Plan::Resume { .. }
+                | Plan::Nothing
+                | Plan::Refuse(_)
+                | Plan::Overdue(_) => return Ok(plan),
             }
         }
     }
