@@ -111,7 +111,7 @@ pub(super) async fn forward<'e>(
             None => match target.pool.connect(&evidence.snapshot.tls, config.timeouts.connect).await {
                 Ok(connection) => (false, connection),
                 Err(fault) => {
-                    target.health.suspect();
+                    target.health.suspect_after(fault);
                     if !exchange.choice.advance() {
                         return fail(client, &exchange, evidence, fault).await;
                     }
@@ -207,13 +207,11 @@ async fn once(
         }
         Ok(Ended::Stale) if may_retry => return None,
         Ok(Ended::Stale) => {
-            exchange.choice.target().health.suspect();
+            exchange.choice.target().health.suspect_after(UpstreamFault::Closed);
             fail(client, exchange, evidence, UpstreamFault::Closed).await
         }
         Ok(Ended::Fault(fault)) => {
-            if is_suspicious(fault) {
-                exchange.choice.target().health.suspect();
-            }
+            exchange.choice.target().health.suspect_after(fault);
             drop(connection);
             fail(client, exchange, evidence, fault).await
         }
@@ -228,17 +226,6 @@ async fn once(
             client_ended(client, exchange, evidence, end, has_begun).await
         }
     })
-}
-
-/// Does this say that the upstream may be gone? One that is slow, or answers nonsense, is there; and a stranger may choose a
-/// path that does.
-fn is_suspicious(fault: UpstreamFault) -> bool {
-    match fault {
-        UpstreamFault::Unreachable | UpstreamFault::ConnectTimeout | UpstreamFault::Tls | UpstreamFault::Closed => {
-            true
-        }
-        UpstreamFault::FirstByteTimeout | UpstreamFault::InvalidAnswer | UpstreamFault::Busy => false,
-    }
 }
 
 /// Waits until something of the body is there and well-formed, and appends it to the head.

@@ -18,6 +18,7 @@
 
 use crate::clock;
 use crate::config::{Health, Upstream};
+use crate::telemetry::metrics::UpstreamFault;
 use crate::tls::TlsMaterials;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
@@ -108,8 +109,20 @@ impl UpstreamHealth {
         self.down.load_full()
     }
 
+    /// What became of a request: does it say that the upstream may be gone? One that is slow, or answers nonsense, is there; and
+    /// a stranger may choose a path that does.
+    pub fn suspect_after(&self, fault: UpstreamFault) {
+        match fault {
+            UpstreamFault::Unreachable
+            | UpstreamFault::ConnectTimeout
+            | UpstreamFault::Tls
+            | UpstreamFault::Closed => self.suspect(),
+            UpstreamFault::FirstByteTimeout | UpstreamFault::InvalidAnswer | UpstreamFault::Busy => {}
+        }
+    }
+
     /// A worker could not reach it, or was left without an answer: asks for a check at once, instead of at the end of the interval.
-    pub fn suspect(&self) {
+    pub(super) fn suspect(&self) {
         // one waiting request is enough, and the usual case is one load
         if self.state() == HealthState::Up
             && !self.suspected.load(Ordering::Relaxed)

@@ -184,3 +184,28 @@ fn suspicion_asks_once_and_only_where_it_matters() {
     health.suspect();
     assert!(health.suspected.load(Ordering::Relaxed));
 }
+
+#[tokio::test]
+async fn why_it_is_down_holds_no_byte_that_an_http_2_server_chose() {
+    let (ours, mut theirs) = tokio::io::duplex(4096);
+    let debug = b"chosen\nby the server";
+    let mut frames = b"\0\0\0\x04\0\0\0\0\0".to_vec();
+    frames.extend([0, 0, 8 + debug.len() as u8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
+    frames.extend(debug);
+    tokio::io::AsyncWriteExt::write_all(&mut theirs, &frames).await.unwrap();
+    let upstream = Upstream::http("127.0.0.1", 80);
+    let why = http2::ask(ours, &upstream, "a", &check(&[])).await.unwrap_err().to_string();
+    assert!(why.contains("HTTP/2 error 0xb") && !why.contains("chosen"), "{why}");
+}
+
+#[test]
+fn an_upstream_that_may_be_gone_is_suspected_and_one_that_is_slow_or_odd_is_not() {
+    let suspected = UpstreamFault::ALL.into_iter().filter(|fault| {
+        let health = UpstreamHealth::new(Upstream::http("[::1]", 80));
+        health.note(HealthState::Up, None);
+        health.suspect_after(*fault);
+        health.is_suspected()
+    });
+    let gone = [UpstreamFault::Unreachable, UpstreamFault::ConnectTimeout, UpstreamFault::Tls, UpstreamFault::Closed];
+    assert_eq!(suspected.collect::<Vec<_>>(), gone);
+}
