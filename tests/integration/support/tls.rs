@@ -109,6 +109,8 @@ pub(crate) fn upstream(pair: &Pair, script: impl Fn(Served) + Send + Sync + 'sta
             let (config, script) = (Arc::clone(&config), Arc::clone(&script));
             std::thread::spawn(move || {
                 stream.set_read_timeout(Some(DEADLINE)).unwrap();
+                // What is written has left, also behind bytes whose receipt was not told yet.
+                stream.set_nodelay(true).unwrap();
                 script(StreamOwned::new(ServerConnection::new(config).unwrap(), stream));
             });
         }

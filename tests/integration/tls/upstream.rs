@@ -2,14 +2,14 @@
 
 use super::super::support::nginx::Nginx;
 use super::super::support::pki::{Authority, Files, Leaf, Pair};
-use super::super::support::raw::{Answer, exchange, get, get_with};
+use super::super::support::raw::{Answer, Client, exchange, get, get_with};
 use super::super::support::refusal::assert_own_failure;
 use super::super::support::sidecar::{Builder, Sidecar};
 use super::super::support::tls::{Connector, Served, read_head, upstream};
 use super::super::support::{eventually, free_address};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 /// An nginx with TLS, and what it is known by.
@@ -256,6 +256,39 @@ fn a_stray_answer_on_a_pooled_connection_is_never_reused() {
     turn.wait();
     for _ in 0..3 {
         assert_eq!(get(sidecar.address, "/x").text(), "fresh");
+    }
+}
+
+#[test]
+fn where_http_1_is_chosen_for_http_2_connections_are_opened_side_by_side() {
+    let authority = Authority::new("upstreams'");
+    let (is_known, begun) = (Arc::new(AtomicBool::new(false)), AtomicUsize::new(0));
+    let chosen = Arc::clone(&is_known);
+    let address = upstream(&authority.server(), move |mut stream: Served| {
+        if chosen.load(Ordering::Relaxed) {
+            // No handshake before there are two to be made.
+            begun.fetch_add(1, Ordering::Relaxed);
+            eventually("another connection", || (begun.load(Ordering::Relaxed) >= 2).then_some(()));
+        }
+        if read_head(&mut stream) {
+            let _ = stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
+            let _ = stream.flush();
+        }
+    });
+    let files = Files::new();
+    let ca = files.write("ca.pem", authority.pem());
+    let sidecar = guarding("localhost", address.port(), &format!("ca = {ca:?}"))
+        .set("inbound", "upstream_http2", "true")
+        .set("", "workers", "1")
+        .start();
+    assert_eq!(get(sidecar.address, "/x").text(), "ok");
+    is_known.store(true, Ordering::Relaxed);
+    let mut clients = [Client::connect(sidecar.address), Client::connect(sidecar.address)];
+    for client in &mut clients {
+        client.send("GET /x HTTP/1.1\r\nHost: b\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.answer().text(), "ok");
     }
 }
 
