@@ -279,6 +279,8 @@ fn where_http_1_is_chosen_for_http_2_connections_are_opened_side_by_side() {
     let ca = files.write("ca.pem", authority.pem());
     let sidecar = guarding("localhost", address.port(), &format!("ca = {ca:?}"))
         .set("inbound", "upstream_http2", "true")
+        // One check, before: the next would be a second connection too.
+        .set("inbound", "health", "{ path = \"/health\", interval = \"1h\" }")
         .set("", "workers", "1")
         .start();
     assert_eq!(get(sidecar.address, "/x").text(), "ok");
