@@ -11,7 +11,7 @@
 //! for a rotation, and a crash between two steps leaves a state that the next run goes on from.
 //!
 //! An overlap ends when its time has come *and* no verifier has seen the old key used for a while. One whose time has come and whose old key
-//! is still used is kept, and alerts: ending it would be the outage that the overlap is there to prevent. `force` ends it. Where nobody
+//! is still used is kept, and alerts: ending it would be the outage that the overlap is there to prevent. `force` ends one, promised or used. Where nobody
 //! knows whether the old key is used, it may be: that is no reason to end it.
 //!
 //! Never three keys: a rotation while an overlap runs is refused rather than make one of the three invalid silently.

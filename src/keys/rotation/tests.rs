@@ -71,7 +71,9 @@ fn a_running_overlap_refuses_a_rotation_and_does_not_bother_a_timer() {
     assert_eq!((overlap.old, overlap.until, overlap.stage), (print("o"), DAY, OverlapStage::Running));
     assert_eq!(overlap.used.unwrap().at, 5);
     assert_eq!(planned(&overlapping(), &unused(), WhenDue, false, DAY - 1), Plan::Nothing);
-    assert_eq!(planned(&overlapping(), &unused(), WhenDue, true, DAY - 1), Plan::Nothing);
+    // Force breaks a promise, and does no more than it was asked for.
+    let broken = planned(&overlapping(), &unused(), WhenDue, true, DAY - 1);
+    assert_eq!(broken, Plan::EndOverlap { old: print("o") });
     assert_eq!(planned(&overlapping(), &used_at(5), Now, true, 1), Plan::Rotate { ends: Some(print("o")) });
 }
 
