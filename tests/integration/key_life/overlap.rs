@@ -23,6 +23,7 @@ fn a_program_that_goes_on_with_the_old_key_keeps_it_valid_and_alerts() {
             (told["previous"]["overdue"] == true && overdue(&guarded) == 1.0).then_some(())
         });
         eventually("a warning in the log", || {
+            assert_eq!(guarded.status(KEY_A), 200, "it goes on");
             guarded.sidecar.process.stderr.text().contains("should be out of use and is not").then_some(())
         });
         let alert = ended(&guarded.keys(&["rotate", "--due"]), 1);
