@@ -8,7 +8,7 @@ use crate::clock;
 use crate::config::{Config, KeySourceKind, Redis};
 use crate::keys::KeyTable;
 use crate::keys::redis::{RedisStore, StoreError};
-use crate::keys::usage::{ServiceUsage, Usage, UsageBoard, file, merge};
+use crate::keys::usage::{ServiceUsage, TOLD_WITHIN, Usage, UsageBoard, file, merge};
 use crate::proxy::Shared;
 use crate::signature::key::{ServiceId, ServiceKeys};
 use crate::snapshot::{Snapshot, SnapshotCell};
@@ -24,8 +24,11 @@ use tokio::time::MissedTickBehavior;
 /// How often it is looked whether other keys are taken.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Every how many looks it is told what was used. [`TOLD_WITHIN`](crate::keys::usage::TOLD_WITHIN) promises it.
+/// Every how many looks it is told what was used. [`TOLD_WITHIN`] promises it.
 const LOOKS_A_TELLING: u32 = 4;
+
+/// A rotation lets go of an old key after waiting so long for word of its use: one that waits less ends keys in use.
+const _: () = assert!(LOOK.as_millis() * (LOOKS_A_TELLING as u128) < TOLD_WITHIN.as_millis());
 
 /// Seconds for which the last use of a key is remembered: longer than a key lives.
 const KEPT: u64 = 400 * 86_400;
