@@ -7,7 +7,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A running child, killed on drop, whose output is collected.
 pub(crate) struct Process {
@@ -19,11 +19,26 @@ pub(crate) struct Process {
 
 /// What a child printed so far, lossily as text.
 #[derive(Clone, Default)]
-pub(crate) struct Output(Arc<Mutex<String>>);
+pub(crate) struct Output(Arc<Mutex<Printed>>);
+
+#[derive(Default)]
+struct Printed {
+    text: String,
+    /// Nothing more will come: whoever could write has ended.
+    whole: bool,
+}
 
 impl Output {
     pub(crate) fn text(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.printed().text.clone()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.printed().whole
+    }
+
+    fn printed(&self) -> MutexGuard<'_, Printed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn collect(&self, from: impl Read + Send + 'static) {
@@ -32,9 +47,10 @@ impl Output {
             let mut from = BufReader::new(from);
             let mut line = Vec::new();
             while matches!(from.read_until(b'\n', &mut line), Ok(n) if n > 0) {
-                into.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&line));
+                into.printed().text.push_str(&String::from_utf8_lossy(&line));
                 line.clear();
             }
+            into.printed().whole = true;
         });
     }
 }
@@ -75,10 +91,13 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for all that it said.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        super::eventually(&format!("{} to end", self.name), || self.child.try_wait().unwrap())
+        let status = super::eventually(&format!("{} to end", self.name), || self.child.try_wait().unwrap());
+        super::eventually(&format!("the last word of {}", self.name), || {
+            (self.stdout.is_whole() && self.stderr.is_whole()).then_some(status)
+        })
     }
 }
 
