@@ -4,7 +4,6 @@ import base64
 import os
 import shutil
 import subprocess
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +16,10 @@ SERVICE = "npu-worker"
 # A key for measuring, and nothing else.
 KEY = "a" * 64
 PATH = "/api/npu/heartbeat"
+# What the upstream answers with 64 KiB, where it takes a whole body, and where it tells the signature it got.
+LARGE, LARGE_SIZE = "/api/npu/status/large", 64 * 1024
+UPLOAD = "/api/npu/results/upload"
+ECHO = "/api/npu/status/echo"
 MODULES = Path("/usr/lib/nginx/modules")
 
 
@@ -42,8 +45,12 @@ class Running:
     port: int
     programs: list
     admin: int | None = None
+    # Where it records, if that is a file.
+    audit: Path | None = None
     # It signs by itself: requests are sent to it unsigned.
     signs: bool = False
+    # The bench's upstream is behind it, with large answers and a place for large bodies.
+    has_bodies: bool = True
 
     def tree(self):
         return [pid for program in self.programs for pid in program.tree()]
@@ -54,17 +61,6 @@ class Running:
     def stop(self):
         for program in self.programs:
             program.stop()
-
-
-@dataclass(frozen=True)
-class Contestant:
-    name: str
-    what: str
-    verifies: bool
-    start: object
-    is_default: bool = True
-    # Why it cannot run here, or nothing.
-    missing: object = lambda setting: None
 
 
 def find_tools(binary=None, before=None):
@@ -107,13 +103,15 @@ def user():
 def start_backend(setting):
     """What everybody forwards to. Real-time, so that it and the load generator do not take turns on their CPU."""
     directory, port = place(setting, "backend"), free_port()
-    path = configure(setting, directory, "backend.conf", "nginx.conf", dir=directory, port=port, user=user())
+    (directory / "large").write_bytes(b"0123456789abcdef" * (LARGE_SIZE // 16))
+    values = {"dir": directory, "port": port, "user": user(), "large": LARGE, "upload": UPLOAD, "echo": ECHO}
+    path = configure(setting, directory, "backend.conf", "nginx.conf", **values)
     command = [setting.nginx, "-p", directory, "-c", path, "-e", "stderr"]
     program = Program("backend", command, setting.load_cpu, directory, realtime=True).wait_for_port(port)
     return Running(port, [program])
 
 
-def start_nginx(setting, backend, template="nginx.conf"):
+def start_nginx(setting, backend, template="nginx.conf", protocol=""):
     directory, port = place(setting, "nginx"), free_port()
     path = configure(
         setting,
@@ -128,6 +126,7 @@ def start_nginx(setting, backend, template="nginx.conf"):
         here=HERE,
         id=SERVICE,
         key=KEY,
+        protocol=protocol,
     )
     command = [setting.nginx, "-p", directory, "-c", path, "-e", "stderr"]
     return Running(port, [Program("nginx", command, setting.proxy_cpu, directory).wait_for_port(port)])
@@ -137,10 +136,11 @@ def start_nginx_lua(setting, backend):
     return start_nginx(setting, backend, "nginx-lua.conf")
 
 
-def start_haproxy(setting, backend, template="haproxy.cfg"):
+def start_haproxy(setting, backend, template="haproxy.cfg", protocol=""):
     directory, port = place(setting, "haproxy"), free_port()
     (directory / "keys.map").write_text(f"{SERVICE} {base64.b64encode(KEY.encode()).decode()}\n")
-    path = configure(setting, directory, template, "haproxy.cfg", dir=directory, port=port, backend=backend)
+    values = {"dir": directory, "port": port, "backend": backend, "protocol": protocol}
+    path = configure(setting, directory, template, "haproxy.cfg", **values)
     command = [setting.haproxy, "-db", "-f", path]
     return Running(port, [Program("haproxy", command, setting.proxy_cpu, directory).wait_for_port(port)])
 
@@ -149,7 +149,7 @@ def start_haproxy_plain(setting, backend):
     return start_haproxy(setting, backend, "haproxy-plain.cfg")
 
 
-def start_countersign(setting, backend, audit=None, binary=None):
+def start_countersign(setting, backend, audit=None, binary=None, mode="enforce"):
     """With the configuration that is shipped for the fleet; flags say what is other here than there."""
     directory, port, admin = place(setting, "countersign"), free_port(), free_port()
     for name in ("state", "keys", "audit"):
@@ -160,7 +160,7 @@ def start_countersign(setting, backend, audit=None, binary=None):
     flags = {
         "listen": f"127.0.0.1:{port}",
         "upstream": f"http://127.0.0.1:{backend}",
-        "mode": "enforce",
+        "mode": mode,
         "workers": 1,
         "state-dir": directory / "state",
         "keys": directory / "keys",
@@ -177,7 +177,12 @@ def start_countersign(setting, backend, audit=None, binary=None):
     setting.configurations["countersign"] = " ".join(map(str, command)) + "\n" + SHIPPED.read_text()
     stdout = subprocess.DEVNULL if audit == "stdout" else None
     program = Program("countersign", command, setting.proxy_cpu, directory, stdout=stdout)
-    return Running(port, [program.wait_for_port(port)], admin)
+    written = None if audit == "stdout" else flags["audit"]
+    return Running(port, [program.wait_for_port(port)], admin, audit=written)
+
+
+def start_countersign_log(setting, backend):
+    return start_countersign(setting, backend, mode="log")
 
 
 def start_countersign_unwritten(setting, backend):
@@ -224,121 +229,6 @@ def start_countersign_outbound(setting, backend):
     command = [setting.binary, "run", "--config", path]
     program = Program("countersign-outbound", command, setting.proxy_cpu, directory)
     return Running(port, [program.wait_for_port(port)], admin, signs=True)
-
-
-def start_uvicorn(setting, application):
-    directory, port = place(setting, "uvicorn"), free_port()
-    rules = tomllib.loads(SHIPPED.read_text())["rule"]
-    lists = {
-        access: [path for rule in rules if rule["access"] == access for path in rule["paths"]]
-        for access in ("exempt", "service")
-    }
-    environment = {
-        "BENCH_ID": SERVICE,
-        "BENCH_KEY": KEY,
-        "BENCH_EXEMPT": " ".join(lists["exempt"]),
-        "BENCH_SERVICE": " ".join(lists["service"]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    command = [
-        setting.python,
-        "-m",
-        "uvicorn",
-        f"fastapi_app:{application}",
-        "--app-dir",
-        HERE,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--no-access-log",
-        "--log-level",
-        "warning",
-        "--lifespan",
-        "off",
-        "--loop",
-        "uvloop",
-        "--http",
-        "httptools",
-    ]
-    program = Program(f"uvicorn-{application}", command, setting.proxy_cpu, directory, environment=environment)
-    return Running(port, [program.wait_for_port(port, 60)])
-
-
-def start_fastapi(setting, _backend):
-    return start_uvicorn(setting, "plain")
-
-
-def start_fastapi_guarded(setting, _backend):
-    return start_uvicorn(setting, "guarded")
-
-
-def start_chain(setting, _backend):
-    application = start_uvicorn(setting, "plain")
-    sidecar = start_countersign(setting, application.port)
-    return Running(sidecar.port, sidecar.programs + application.programs, sidecar.admin)
-
-
-def start_direct(_setting, backend):
-    return Running(backend, [])
-
-
-def without_nginx(setting):
-    return None if setting.nginx else "nginx is not installed (apt: nginx)"
-
-
-def without_lua(setting):
-    if without_nginx(setting):
-        return without_nginx(setting)
-    found = (MODULES / "ngx_http_lua_module.so").exists()
-    return None if found else "nginx's Lua is not installed (apt: libnginx-mod-http-lua)"
-
-
-def without_haproxy(setting):
-    return None if setting.haproxy else "HAProxy is not installed (apt: haproxy)"
-
-
-def without_python(setting):
-    return None if setting.python else "there is no virtual environment with FastAPI (tests/run makes target/test-venv)"
-
-
-def without_binary(setting):
-    return None if setting.binary.exists() else f"{setting.binary} is not built (cargo build --release)"
-
-
-def without_before(setting):
-    return None if setting.before and setting.before.exists() else "name another binary with --before"
-
-
-def without_chain(setting):
-    return without_binary(setting) or without_python(setting)
-
-
-CONTESTANTS = [
-    Contestant("direct", "the upstream itself", False, start_direct),
-    Contestant("nginx", "plain proxy", False, start_nginx, missing=without_nginx),
-    Contestant("nginx-lua-hmac", "verifies in Lua", True, start_nginx_lua, missing=without_lua),
-    Contestant("haproxy", "plain proxy", False, start_haproxy_plain, False, missing=without_haproxy),
-    Contestant("haproxy-hmac", "verifies natively", True, start_haproxy, missing=without_haproxy),
-    Contestant("countersign", "as shipped", True, start_countersign, missing=without_binary),
-    Contestant(
-        "countersign-before", "another binary of it", True, start_countersign_before, False, missing=without_before
-    ),
-    Contestant(
-        "countersign-outbound", "signs", False, start_countersign_outbound, False, missing=without_binary
-    ),
-    Contestant(
-        "countersign-devnull",
-        "audit to stdout, nobody keeps it",
-        True,
-        start_countersign_unwritten,
-        False,
-        missing=without_binary,
-    ),
-    Contestant("fastapi", "no check", False, start_fastapi, missing=without_python),
-    Contestant("fastapi-middleware", "the fleet's present way", True, start_fastapi_guarded, missing=without_python),
-    Contestant("countersign+fastapi", "sidecar before fastapi", True, start_chain, missing=without_chain),
-]
 
 
 def version_of(setting, program):

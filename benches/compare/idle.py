@@ -11,8 +11,8 @@ from processes import Failure, resident_kib
 PER_ADDRESS = 500
 
 
-def request(headers, method="GET", path=PATH, body=b""):
-    lines = [f"{method} {path} HTTP/1.1", "Host: bench", *(f"{name}: {value}" for name, value in headers.items())]
+def request(headers, method="GET", path=PATH, body=b"", host="bench"):
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers.items())]
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -42,10 +42,14 @@ def receive(connection):
     return piece
 
 
-def open_connections(port, count):
-    """Open connections, each of which has served one signed request."""
+def good_request(running):
+    """What a contestant lets pass. A signing one takes it unsigned, and only when it is meant for it."""
+    return request({} if running.signs else signed(), host=f"127.0.0.1:{running.port}")
+
+
+def open_connections(port, count, message):
+    """Open connections, each of which has served that request."""
     connections = []
-    message = request(signed())
     try:
         for number in range(count):
             connection = socket.socket()
@@ -62,21 +66,44 @@ def open_connections(port, count):
     return connections
 
 
+# What is held is read when it has not shrunk for so long: some give memory back some time after it was used.
+SETTLED = 2.0
+PATIENCE = 10.0
+SAMPLES = 200
+
+
+def settled_kib(pids):
+    """What they hold when that has stopped to shrink."""
+    least, since, deadline = resident_kib(pids), time.monotonic(), time.monotonic() + PATIENCE
+    while (now := time.monotonic()) < deadline and now - since < SETTLED:
+        time.sleep(0.25)
+        held = resident_kib(pids)
+        if held < least * 0.995:
+            least, since = held, time.monotonic()
+    return resident_kib(pids)
+
+
 def idle_memory(running, count):
-    """KiB at start, KiB with `count` idle connections, and whether all of them still serve."""
+    """MiB at start, MiB with `count` idle connections, KiB for each, and how many of some still serve."""
+    message = good_request(running)
     # A first answer, so that every process that will serve is there.
-    for connection in open_connections(running.port, 1):
+    for connection in open_connections(running.port, 1, message):
         connection.close()
     serving = running.serving()
     start = resident_kib(serving)
-    connections = open_connections(running.port, count)
-    time.sleep(1.5)
-    held = resident_kib(serving)
-    message = request(signed())
+    connections = open_connections(running.port, count, message)
+    held = settled_kib(serving)
+    asked = connections[:: max(1, count // SAMPLES)]
     alive = 0
-    for connection in connections[:: max(1, count // 100)]:
+    for connection in asked:
         connection.sendall(message)
         alive += read_answer(connection)[0] == 200
     for connection in connections:
         connection.close()
-    return {"start": start / 1024, "idle": held / 1024, "each": (held - start) / count, "alive": alive}
+    return {
+        "start": start / 1024,
+        "idle": held / 1024,
+        "each": (held - start) / count,
+        "alive": alive,
+        "dead": len(asked) - alive,
+    }

@@ -1,51 +1,28 @@
-"""The table: medians of rounds, and ratios taken inside each round."""
+"""The tables: medians of rounds, and ratios taken inside each round."""
 
 import os
 import platform
 from pathlib import Path
 from statistics import median
 
-COLUMNS = [
-    # key, heading, digits, is more better
-    ("rate", "req/s", 0, True),
-    ("cpu", "CPU us/req", 1, False),
-    ("user", "user", 1, False),
-    ("system", "sys", 1, False),
-    ("p50", "p50 us", 0, False),
-    ("p99", "p99 us", 0, False),
-    ("busy", "busy", 2, None),
-    ("one", "c1 p50 us", 0, False),
-    ("memory", "MiB loaded", 1, False),
-    ("start", "MiB start", 1, False),
-    ("each", "KiB/idle conn", 1, False),
-]
 OURS = "countersign"
 # A sidecar stands before an application: that is what a check inside the application is compared with.
 CHAIN = "countersign+fastapi"
 
 
-def medians(rounds, name):
-    """The figures of one contestant: the median of each column over the rounds."""
-    figures = {}
-    for key, *_ in COLUMNS:
-        values = [entry[name][key] for entry in rounds if key in entry.get(name, {})]
-        if values:
-            figures[key] = median(values)
-    return figures
+def median_of(rounds, name, key):
+    """The median of a figure of one contestant over the rounds, or nothing."""
+    values = [entry[name][key] for entry in rounds if key in entry.get(name, {})]
+    return median(values) if values else None
 
 
-def ratios(rounds, name, other):
-    """Ours to theirs, round by round, then the median."""
-    figures = {}
-    for key, *_ in COLUMNS:
-        values = [
-            entry[name][key] / entry[other][key]
-            for entry in rounds
-            if entry.get(name, {}).get(key) and entry.get(other, {}).get(key)
-        ]
-        if values:
-            figures[key] = median(values)
-    return figures
+def ratios_of(rounds, name, other, key):
+    """Ours to theirs, round by round."""
+    return [
+        entry[name][key] / entry[other][key]
+        for entry in rounds
+        if entry.get(name, {}).get(key) and entry.get(other, {}).get(key)
+    ]
 
 
 def table(headings, rows):
@@ -60,14 +37,18 @@ def table(headings, rows):
     return "\n".join(lines)
 
 
-def figures_table(rounds, names):
+def figures_table(rounds, names, columns):
     rows = []
     for name in names:
-        figures = medians(rounds, name)
-        rows.append(
-            [name, *(f"{figures[key]:,.{digits}f}" if figures.get(key) else "-" for key, _, digits, _ in COLUMNS)]
-        )
-    return table(["", *(heading for _, heading, _, _ in COLUMNS)], rows)
+        figures = [(median_of(rounds, name, column.key), column.digits) for column in columns]
+        if any(value is not None for value, _ in figures):
+            rows.append([name, *(cell(value, digits) for value, digits in figures)])
+    return table(["", *(column.heading for column in columns)], rows)
+
+
+def cell(value, digits):
+    """`direct` has no process, and so no cost."""
+    return "-" if value is None or value == 0 else f"{value:,.{digits}f}"
 
 
 def pairs(names):
@@ -77,14 +58,15 @@ def pairs(names):
     return [(name, other) for name, other in proxies + applications if name in names]
 
 
-def ratio_table(rounds, names):
-    """More than 1 is better for req/s, worse for everything else."""
-    columns = [column for column in COLUMNS if column[3] is not None]
+def ratio_table(rounds, names, columns):
+    """More than 1 is better for what is counted by the second, worse for everything else."""
+    columns = [column for column in columns if column.better is not None]
     rows = []
     for name, other in pairs(names):
-        figures = ratios(rounds, name, other)
-        rows.append([f"{name} / {other}", *(f"{figures[key]:.2f}" if key in figures else "-" for key, *_ in columns)])
-    return table(["", *(heading for _, heading, *_ in columns)], rows)
+        cells = [ratios_of(rounds, name, other, column.key) for column in columns]
+        if any(cells):
+            rows.append([f"{name} / {other}", *(f"{median(values):.2f}" if values else "-" for values in cells)])
+    return table(["", *(column.heading for column in columns)], rows) if rows else ""
 
 
 def machine():
@@ -94,12 +76,3 @@ def machine():
             model = line.partition(":")[2].strip()
             break
     return f"{model}, {os.cpu_count()} CPUs, Linux {platform.release()}"
-
-
-def spread(rounds, name):
-    """How far the CPU figure of a contestant strays from its median over the rounds, as a share."""
-    values = [entry[name]["cpu"] for entry in rounds if entry.get(name, {}).get("cpu")]
-    if len(values) < 2:
-        return 0.0
-    middle = median(values)
-    return max(abs(value - middle) for value in values) / middle
