@@ -65,33 +65,42 @@ const LINGER: Duration = Duration::from_secs(10);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. Until the next request comes, this is what it holds, so what is rare is boxed, here and
+/// below, and there is one [`Client`] that everybody borrows.
 pub(super) async fn serve(worker: &Rc<Worker>, plain: Plain, peer: Peer, listener: usize) {
     worker.metrics.connections(1);
     let _open = Open(worker);
-    match secure::establish(worker, plain, listener).await {
-        Established::Ready(stream, secured) => {
-            let is_http2 = secured.as_ref().is_some_and(|secured| secured.protocol == Protocol::Http2);
-            let client = Client::new(Socket::new(stream), secured.map(Rc::new), peer, listener);
-            if is_http2 {
-                // Boxed, here and below, so that a connection of HTTP/1.1 does not hold the room of one that carries many.
-                Box::pin(h2::serve(worker, client)).await;
-            } else if client.takes_h2c(worker) {
-                client.serve_what_comes(worker).await;
-            } else {
-                client.serve(worker).await;
-            }
-        }
+    let (stream, secured) = match secure::establish(worker, plain, listener).await {
+        Established::Ready(stream, secured) => (stream, secured),
         Established::PlainHttp(plain) => {
-            let mut client = Client::new(Socket::new(Stream::Plain(plain)), None, peer, listener);
-            client.answer_unread(worker, &respond::NOT_TLS).await;
-            client.linger(worker).await;
+            return Box::pin(turn_away(worker, plain, Some(&respond::NOT_TLS), peer, listener)).await;
         }
-        Established::Refused(plain) => {
-            Client::new(Socket::new(Stream::Plain(plain)), None, peer, listener).linger(worker).await;
-        }
-        Established::Ended => {}
+        Established::Refused(plain) => return Box::pin(turn_away(worker, plain, None, peer, listener)).await,
+        Established::Ended => return,
+    };
+    let chosen = secured.as_ref().map(|secured| secured.protocol);
+    let mut client = Client::new(Socket::new(stream), secured.map(Rc::new), peer, listener);
+    let protocol = match chosen {
+        Some(protocol) => protocol,
+        None if client.takes_h2c(worker) => match Box::pin(client.what_comes(worker)).await {
+            Some(protocol) => protocol,
+            None => return,
+        },
+        None => Protocol::Http1,
+    };
+    match protocol {
+        Protocol::Http1 => client.serve(worker).await,
+        Protocol::Http2 => Box::pin(h2::serve(worker, client)).await,
     }
+}
+
+/// No request will be read from it; but the client shall be able to read our answer, or why TLS did not come about.
+async fn turn_away(worker: &Worker, plain: Plain, own: Option<&respond::OwnAnswer>, peer: Peer, listener: usize) {
+    let mut client = Client::new(Socket::new(Stream::Plain(plain)), None, peer, listener);
+    if let Some(own) = own {
+        client.answer_unread(worker, own).await;
+    }
+    client.linger(worker).await;
 }
 
 impl Client {
@@ -139,7 +148,7 @@ impl Drop for Open<'_> {
 
 impl Client {
     /// Serves requests one after the other.
-    pub(super) async fn serve(mut self, worker: &Worker) {
+    async fn serve(&mut self, worker: &Worker) {
         let mut is_fresh = true;
         loop {
             if self.buffer.is_empty() {
@@ -159,7 +168,7 @@ impl Client {
                 After::Keep if !self.buffer.is_empty() => tokio::task::yield_now().await,
                 After::Keep => {}
                 After::Close => return,
-                After::Linger => return self.linger(worker).await,
+                After::Linger => return Box::pin(self.linger(worker)).await,
             }
         }
     }
@@ -218,23 +227,29 @@ impl Client {
         self.local.or_else(|| self.socket.local_address())
     }
 
-    /// Serves HTTP/2 if the connection begins with its preface, else HTTP/1.1. What begins like the preface has `head` to
-    /// become it, or something else.
-    async fn serve_what_comes(mut self, worker: &Rc<Worker>) {
+    /// HTTP/2 if the connection begins with its preface, else HTTP/1.1; `None` when nothing comes. What begins like the preface
+    /// has `head` to become it, or something else.
+    async fn what_comes(&mut self, worker: &Worker) -> Option<Protocol> {
         match self.first_byte(worker, true).await {
             Woken::Bytes => {}
-            Woken::Closed => return,
-            Woken::TimedOut => return worker.metrics.timed_out("first_byte"),
+            Woken::Closed => return None,
+            Woken::TimedOut => {
+                worker.metrics.timed_out("first_byte");
+                return None;
+            }
         }
         let until = clock::monotonic() + worker.shared.snapshot.load().config.timeouts.head;
         loop {
             match h2::begins(self.buffer.filled()) {
-                Begins::Whole => return Box::pin(h2::serve(worker, self)).await,
-                Begins::No => return self.serve(worker).await,
+                Begins::Whole => return Some(Protocol::Http2),
+                Begins::No => return Some(Protocol::Http1),
                 Begins::Perhaps => match self.more(worker, until, 0).await {
                     Ok(()) => {}
-                    Err(HeadEnd::TimedOut) => return worker.metrics.timed_out("head"),
-                    Err(HeadEnd::Fault(_) | HeadEnd::Gone) => return,
+                    Err(HeadEnd::TimedOut) => {
+                        worker.metrics.timed_out("head");
+                        return None;
+                    }
+                    Err(HeadEnd::Fault(_) | HeadEnd::Gone) => return None,
                 },
             }
         }
@@ -327,7 +342,7 @@ impl Client {
 
     /// Says that nothing more will be sent, and reads on for a while: a close with unread bytes would be a reset, and a
     /// reset can overtake the answer.
-    async fn linger(mut self, worker: &Worker) {
+    async fn linger(&mut self, worker: &Worker) {
         let discard = async {
             let mut left = LINGER_BYTES;
             loop {

@@ -94,6 +94,8 @@ pub(super) async fn forward<'e>(
             Err(end) => return client_ended(client, &exchange, evidence, end, false).await,
         }
     }
+    // Who waits for an upstream needs no room for what comes behind its request.
+    client.buffer.release(&worker.buffers);
     let body_size = first.len() - head_size;
     let ready = evidence.ready();
     // Not before: a body that does not come must not hold a place.
@@ -302,11 +304,12 @@ async fn client_side(
 /// Reads ahead a little while the answer is under way, so that a client that has gone is noticed.
 async fn watch(exchange: &Exchange<'_>, progress: &Progress, client: &Socket, buffer: &mut Buffer) -> ClientEnd {
     while buffer.filled().len() < SMALL {
+        buffer.release(&exchange.worker.buffers);
         if client.readable().await.is_err() {
             return ClientEnd::Gone;
         }
         match client.read_now(buffer, &exchange.worker.buffers, SMALL).await {
-            None => buffer.release(&exchange.worker.buffers),
+            None => {}
             Some(Ok(0)) => loop {
                 let until = progress.moved.get() + HALF_CLOSED;
                 if clock::monotonic() >= until {

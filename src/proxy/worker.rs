@@ -161,3 +161,21 @@ pub(super) fn note_panic(ended: Result<(), tokio::task::JoinError>) {
         tracing::error!("a connection ended in a panic");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How large is what this function returns?
+    fn size_of_returned<A, B, R>(_: fn(A, B) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    /// A thousand clients that keep their connections hold a thousand of these, in use or not. What is rare belongs into a
+    /// box of its own (see [`downstream::serve`]); `benches/memory` tells what a connection costs in all.
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        let size = size_of_returned(serve);
+        assert!(size <= 1000, "{size} bytes for each connection");
+    }
+}

@@ -59,6 +59,11 @@ impl Buffer {
         self.start == self.end
     }
 
+    /// It has a block, with bytes in it or without.
+    pub(super) fn has_memory(&self) -> bool {
+        !self.block.is_empty()
+    }
+
     /// Takes `count` bytes from the front.
     pub fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.end - self.start);

@@ -68,9 +68,16 @@ impl Socket {
         poll_fn(|cx| self.stream.borrow().poll_ended(cx)).await;
     }
 
-    /// Reads once into the buffer; 0 is the end. At most `limit` bytes are held.
+    /// Reads once into the buffer; 0 is the end. At most `limit` bytes are held. A buffer that holds no memory takes some only
+    /// when there is something to put there: of many that wait at a time few are read from.
     pub async fn read(&self, buffer: &mut Buffer, pool: &BufferPool, limit: usize) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_read(cx, buffer, pool, limit)).await
+        poll_fn(|cx| {
+            if !buffer.has_memory() {
+                ready!(self.stream.borrow_mut().poll_readable(cx))?;
+            }
+            self.poll_read(cx, buffer, pool, limit)
+        })
+        .await
     }
 
     /// Reads what is there now: `None` when that is nothing.
