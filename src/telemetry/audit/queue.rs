@@ -217,7 +217,9 @@ impl Shard {
             return false;
         }
         self.common.filled.fetch_add(1, Ordering::Relaxed);
-        let full = pending.batch.text_len() >= EARLY_TEXT || pending.batch.units() >= self.common.capacity / 4;
+        let full = pending.batch.len() >= EARLY_RECORDS
+            || pending.batch.text_len() >= EARLY_TEXT
+            || pending.batch.units() >= self.common.capacity / 4;
         let call = full && !std::mem::replace(&mut pending.called, true);
         let wake = self.common.asleep.load(Ordering::Relaxed) || call;
         drop(pending);
@@ -344,8 +346,10 @@ pub(super) const DEFAULT_CAPACITY: usize = 65_536;
 const MAX_CHANGES: usize = 4_096;
 /// Bytes of text a unit stands for.
 const UNIT: usize = 1_024;
-/// Bytes of text in one buffer at which the writer is asked to come early.
-const EARLY_TEXT: usize = 512 * 1024;
+/// Records in one buffer, and bytes of their text, at which the writer is asked to come early: what waits from one look of the
+/// writer to the next is memory, held twice because buffers are swapped, and a call costs next to nothing among so many.
+const EARLY_RECORDS: usize = 256;
+const EARLY_TEXT: usize = 64 * 1024;
 /// How long [`AuditQueue::reserve`] waits.
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(1);
 

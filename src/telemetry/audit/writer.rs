@@ -320,4 +320,4 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The same when the end waits for it.
 const RETRY_AT_END: Duration = Duration::from_millis(100);
 /// Bytes serialised and written at once.
-const CHUNK: usize = 256 * 1024;
+const CHUNK: usize = 64 * 1024;
