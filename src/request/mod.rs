@@ -8,6 +8,7 @@ pub mod facts;
 pub mod fault;
 pub mod fields;
 pub mod framing;
+pub(crate) mod hash;
 pub mod head;
 mod line;
 pub mod readings;

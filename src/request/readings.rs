@@ -8,32 +8,42 @@
 //! 1. decoded 0, 1 or 2 times, before each time with dots resolved or not;
 //! 2. then every subset of the operations of [`Step`], in their order.
 //!
-//! Any order would give thousands; this gives at most [`Readings::MOST`], and equal ones are kept once. A clean path has
-//! one reading (two with a final slash) and allocates nothing. A path over [`Readings::LONGEST`] bytes that is not
-//! clean is not read at all; the rules call it `service`. So the work is bounded by 896 texts of 2 KiB, whatever comes:
-//! measured, the worst path found (832 readings) costs about a millisecond, a common trick a microsecond.
+//! Any order would give thousands of readings; this gives 896 at most, and equal ones are kept once. A clean path has one
+//! (two with a final slash) and allocates nothing.
+//!
+//! **The bound.** Who writes a path decides how much it costs to read, so what may be made of one is bounded twice:
+//! [`Readings::MOST`] readings, and [`Readings::MOST_BYTES`] bytes of text, counting every text as it is made, whether it is
+//! new or not. Each of 384 readings is looked at by eight steps at most, so no path costs more than some
+//! hundred thousand instructions, ten times what an ordinary request takes (`benches/instructions` holds the figure). A
+//! path that would go beyond either is *overlong*, as is one of more than [`Readings::LONGEST`] bytes that is not clean:
+//! it is not read at all, and the rules take it for any path, so it needs a signature that every rule allows. So nothing
+//! gets through by being too much. What honest clients send stays far below: it takes seven kinds of tricks in one path
+//! to have 192 readings, and three of them in a kilobyte of path to make 16 KiB of text.
 //!
 //! Left out: Unicode normalization (no server known decodes `%EF%BC%8F` to a slash), and cutting at a NUL byte, which
 //! stretched prefix patterns guard.
 
+mod edits;
+mod made;
 mod steps;
 
-pub(crate) use steps::lower_case;
+pub(crate) use edits::lower_case;
 pub use steps::{Step, Steps};
 
+use made::Made;
 use std::borrow::Cow;
 
 /// Every reading of one raw path (without query).
 #[derive(Debug)]
 pub struct Readings<'a> {
     raw: &'a str,
-    extent: Extent<'a>,
+    extent: Extent,
 }
 
 /// One reading, and how it was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading<'a> {
-    text: Cow<'a, str>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading<'r> {
+    text: &'r str,
     steps: Steps,
     case: Case,
 }
@@ -50,16 +60,22 @@ pub enum Case {
 }
 
 #[derive(Debug)]
-enum Extent<'a> {
-    /// The path, and the same without its final slash; how many of the two count.
-    Clean([Reading<'a>; 2], usize),
-    Many(Vec<Reading<'a>>),
+enum Extent {
+    /// The path alone, or also the same without its final slash.
+    Clean {
+        slash: bool,
+    },
+    Many(Made),
     Overlong,
 }
 
 impl<'a> Readings<'a> {
-    /// No path has more readings: seven ways to decode, seven operations that can each be made or not.
-    pub const MOST: usize = 7 << 7;
+    /// No path has more readings, or it is overlong: three numbers of decodings, seven operations that can each be made or not.
+    /// Only dots resolved before decoding could make more.
+    pub const MOST: usize = 3 << 7;
+
+    /// So many bytes of text are made of one path at most, or it is overlong: eight times the longest path.
+    pub const MOST_BYTES: usize = 1 << 14;
 
     /// A path that is not clean is read up to this length, in bytes.
     pub const LONGEST: usize = 2048;
@@ -67,9 +83,11 @@ impl<'a> Readings<'a> {
     /// Makes the readings. A clean path allocates nothing.
     pub fn of(raw: &'a str) -> Readings<'a> {
         let extent = match surface(raw) {
-            Surface::Clean { dots } if !dots || raw.len() <= Self::LONGEST => Extent::clean(raw),
+            Surface::Clean { dots } if !dots || raw.len() <= Self::LONGEST => {
+                Extent::Clean { slash: raw.len() > 1 && raw.ends_with('/') }
+            }
             _ if raw.len() > Self::LONGEST => Extent::Overlong,
-            _ => Extent::Many(steps::readings(raw)),
+            _ => steps::readings(raw).map_or(Extent::Overlong, Extent::Many),
         };
         Readings { raw, extent }
     }
@@ -80,15 +98,26 @@ impl<'a> Readings<'a> {
     }
 
     /// Every reading once, the raw path first; none of a path that is [overlong](Self::is_overlong).
-    pub fn all(&self) -> &[Reading<'a>] {
-        match &self.extent {
-            Extent::Clean(readings, count) => &readings[..*count],
-            Extent::Many(readings) => readings,
-            Extent::Overlong => &[],
-        }
+    pub fn all(&self) -> impl ExactSizeIterator<Item = Reading<'_>> {
+        let count = match &self.extent {
+            Extent::Clean { slash } => 1 + usize::from(*slash),
+            Extent::Many(made) => made.len(),
+            Extent::Overlong => 0,
+        };
+        (0..count).map(|place| match &self.extent {
+            Extent::Many(made) => made.reading(place),
+            Extent::Clean { .. } | Extent::Overlong if place == 0 => {
+                Reading { text: self.raw, steps: Steps::default(), case: Case::Either }
+            }
+            Extent::Clean { .. } | Extent::Overlong => {
+                let steps = Steps::default().with(Step::Trailing);
+                Reading { text: self.without_slash(), steps, case: Case::Either }
+            }
+        })
     }
 
-    /// Too long to be read in every way: it must be treated as if it could be any path.
+    /// Too long to be read in every way, or it would have too many readings: it must be treated as if it could be any
+    /// path.
     pub fn is_overlong(&self) -> bool {
         matches!(self.extent, Extent::Overlong)
     }
@@ -96,16 +125,21 @@ impl<'a> Readings<'a> {
     /// The fully cleaned lower-case reading: what draws are made by, so that respelling a path does not redraw.
     pub fn cleaned(&self) -> Cow<'_, str> {
         match &self.extent {
-            Extent::Clean(readings, count) => Cow::Borrowed(readings[*count - 1].text()),
+            Extent::Clean { slash: false } => Cow::Borrowed(self.raw),
+            Extent::Clean { slash: true } => Cow::Borrowed(self.without_slash()),
             Extent::Many(_) | Extent::Overlong => steps::cleaned(self.raw),
         }
     }
+
+    fn without_slash(&self) -> &'a str {
+        self.raw.strip_suffix('/').unwrap_or(self.raw)
+    }
 }
 
-impl Reading<'_> {
+impl<'r> Reading<'r> {
     /// The path as it reads so.
-    pub fn text(&self) -> &str {
-        &self.text
+    pub fn text(&self) -> &'r str {
+        self.text
     }
 
     /// What was done to the raw path; of several ways to the same text, the first. Steps that change nothing are left out.
@@ -116,18 +150,6 @@ impl Reading<'_> {
     /// How it is compared with patterns.
     pub fn case(&self) -> Case {
         self.case
-    }
-}
-
-impl<'a> Extent<'a> {
-    fn clean(raw: &'a str) -> Extent<'a> {
-        let reading = |text, steps| Reading { text: Cow::Borrowed(text), steps, case: Case::Either };
-        let (short, count) = match raw.strip_suffix('/') {
-            None | Some("") => (raw, 1),
-            Some(short) => (short, 2),
-        };
-        let trailing = Steps::default().with(Step::Trailing);
-        Extent::Clean([reading(raw, Steps::default()), reading(short, trailing)], count)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::percentage::Percentage;
 use super::rule::RuleIndex;
+use std::sync::Arc;
 
 /// What a path asks of its caller, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,7 +41,8 @@ enum Deciding {
     None,
     One(RuleIndex),
     Many(Vec<RuleIndex>),
-    Overlong(Vec<RuleIndex>),
+    /// The same list for every such path: it may be as long as the configuration.
+    Overlong(Arc<[RuleIndex]>),
 }
 
 impl Classification {
@@ -56,7 +58,8 @@ impl Classification {
         match &self.deciding {
             Deciding::None => &[],
             Deciding::One(rule) => std::slice::from_ref(rule),
-            Deciding::Many(rules) | Deciding::Overlong(rules) => rules,
+            Deciding::Many(rules) => rules,
+            Deciding::Overlong(rules) => rules,
         }
     }
 
@@ -76,7 +79,7 @@ impl Classification {
         self.own_percentage
     }
 
-    pub(super) fn overlong(rules: Vec<RuleIndex>) -> Classification {
+    pub(super) fn overlong(rules: Arc<[RuleIndex]>) -> Classification {
         let deciding = Deciding::Overlong(rules);
         Classification { class: Class::Service, own_percentage: Percentage::FULL, deciding }
     }
@@ -125,7 +128,9 @@ impl Deciding {
             Deciding::None => *self = Deciding::One(rule),
             Deciding::One(first) if *first == rule => {}
             Deciding::One(first) => *self = Deciding::Many(vec![*first, rule]),
-            Deciding::Many(rules) | Deciding::Overlong(rules) => {
+            // An overlong path has no readings to add.
+            Deciding::Overlong(_) => {}
+            Deciding::Many(rules) => {
                 if !rules.contains(&rule) {
                     rules.push(rule);
                 }

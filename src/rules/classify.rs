@@ -19,6 +19,7 @@ pub use super::rule::{Access, DefaultAccess, Rule, RuleIndex};
 
 use super::classification::Strictest;
 use super::index::Index;
+use super::overlong::Overlong;
 use crate::request::readings::{Case, Reading, Readings, lower_case};
 
 /// The rules, ready to be asked.
@@ -29,8 +30,7 @@ pub struct RuleSet {
     written: Index,
     /// Absent when no pattern has capitals: then it would be the same.
     lowered: Option<Index>,
-    /// Rules an overlong path could fall under: one for each different list of callers and methods.
-    overlong: Vec<RuleIndex>,
+    overlong: Overlong,
 }
 
 /// How the class of a request came about: what `explain` prints.
@@ -46,7 +46,7 @@ pub struct Trace<'r> {
 #[derive(Debug, Clone, Copy)]
 pub struct Judged<'r> {
     /// The reading.
-    pub reading: &'r Reading<'r>,
+    pub reading: Reading<'r>,
     /// Its class.
     pub class: Class,
     /// What it falls under; `None`: no rule, the default.
@@ -67,16 +67,7 @@ impl RuleSet {
         let capitals = rules.iter().flat_map(|rule| &rule.patterns).map(ToString::to_string);
         let has_capitals = capitals.into_iter().any(|text| lower_case(&text) != text);
         let lowered = has_capitals.then(|| Index::build(&rules, |text| lower_case(text).into()));
-        let mut overlong: Vec<RuleIndex> = Vec::new();
-        for (index, rule) in (0..).map(RuleIndex).zip(&rules) {
-            let same = |other: &RuleIndex| {
-                let other = &rules[other.0 as usize];
-                other.callers == rule.callers && other.methods == rule.methods
-            };
-            if rule.access == Access::Service && rule.callers.is_some() && !overlong.iter().any(same) {
-                overlong.push(index);
-            }
-        }
+        let overlong = Overlong::of(&rules);
         Ok(RuleSet { rules, default_access, written, lowered, overlong })
     }
 
@@ -115,8 +106,7 @@ impl RuleSet {
         mut seen: impl FnMut(Judged<'r>),
     ) -> Classification {
         if readings.is_overlong() {
-            let holds = |index: &RuleIndex| self.rule(*index).covers_method(method);
-            return Classification::overlong(self.overlong.iter().copied().filter(holds).collect());
+            return Classification::overlong(self.overlong.rules(method));
         }
         let mut strictest = Strictest::default();
         for reading in readings.all() {

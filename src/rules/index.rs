@@ -10,9 +10,10 @@
 
 use super::pattern::{Pattern, Segment, Specificity};
 use super::rule::{Access, Rule, RuleIndex};
+use crate::request::hash::FastHasher;
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hash::BuildHasherDefault;
 
 /// Which pattern of which rule a reading falls under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub(super) struct Index {
 #[derive(Debug, Default)]
 struct Node {
     /// Keys come from the configuration only, so a fixed hash cannot be flooded.
-    literals: HashMap<Box<str>, usize, BuildHasherDefault<DefaultHasher>>,
+    literals: HashMap<Box<str>, usize, BuildHasherDefault<FastHasher>>,
     any: Option<usize>,
     /// Patterns that end here and cover what lies below, bound to a method first, then as configured.
     prefix: Vec<Entry>,

@@ -13,6 +13,7 @@ mod classification;
 pub mod classify;
 mod conflict;
 mod index;
+mod overlong;
 pub mod pattern;
 pub mod percentage;
 mod rule;

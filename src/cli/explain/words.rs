@@ -129,8 +129,11 @@ impl Judged {
                 format!("open, {why}: no signature is asked for, or looked at")
             }
             Class::Service if self.overlong => format!(
-                "service: over {} bytes and not clean, so it is not read and could be any path",
-                Readings::LONGEST
+                "service: over {} bytes and not clean, or of over {} readings, or over {} bytes of them; so it is not \
+                 read and could be any path",
+                Readings::LONGEST,
+                Readings::MOST,
+                Readings::MOST_BYTES
             ),
             Class::Service if self.rules.is_empty() => {
                 "service, by default_access: a signature is required".to_owned()

@@ -12,34 +12,27 @@ pub(super) fn classify(
     rules: &[Rule],
     default: DefaultAccess,
     method: &str,
-    readings: &Readings<'_>,
+    forms: impl IntoIterator<Item = (String, bool)>,
 ) -> (Class, Vec<RuleIndex>) {
     let mut class = Class::Exempt;
     let (mut services, mut exempt) = (Vec::new(), None);
-    for reading in readings.all() {
-        let forms: &[bool] = match reading.case() {
-            Case::Kept => &[false],
-            Case::Lowered => &[true],
-            Case::Either => &[false, true],
+    for (text, lowered) in forms {
+        let under = find(rules, method, &text, lowered);
+        let of_reading = match under.map(|index| (index, rules[index.0 as usize].access)) {
+            Some((index, Access::Service)) => {
+                if !services.contains(&index) {
+                    services.push(index);
+                }
+                Class::Service
+            }
+            Some((index, Access::Exempt)) => {
+                exempt = exempt.or(Some(index));
+                Class::Exempt
+            }
+            None if default == DefaultAccess::Service => Class::Service,
+            None => Class::Open,
         };
-        for lowered in forms {
-            let under = find(rules, method, reading.text(), *lowered);
-            let of_reading = match under.map(|index| (index, rules[index.0 as usize].access)) {
-                Some((index, Access::Service)) => {
-                    if !services.contains(&index) {
-                        services.push(index);
-                    }
-                    Class::Service
-                }
-                Some((index, Access::Exempt)) => {
-                    exempt = exempt.or(Some(index));
-                    Class::Exempt
-                }
-                None if default == DefaultAccess::Service => Class::Service,
-                None => Class::Open,
-            };
-            class = class.max(of_reading);
-        }
+        class = class.max(of_reading);
     }
     let deciding = match class {
         Class::Service => services,
@@ -47,6 +40,19 @@ pub(super) fn classify(
         Class::Exempt => exempt.into_iter().collect(),
     };
     (class, deciding)
+}
+
+/// The texts that are compared, each with whether patterns are lowered for it.
+pub(super) fn forms(readings: &Readings<'_>) -> Vec<(String, bool)> {
+    let of_reading = |reading: Reading<'_>| {
+        let forms: &[bool] = match reading.case() {
+            Case::Kept => &[false],
+            Case::Lowered => &[true],
+            Case::Either => &[false, true],
+        };
+        forms.iter().map(move |lowered| (reading.text().to_owned(), *lowered)).collect::<Vec<_>>()
+    };
+    readings.all().flat_map(of_reading).collect()
 }
 
 fn find(rules: &[Rule], method: &str, reading: &str, lowered: bool) -> Option<RuleIndex> {
@@ -145,4 +151,13 @@ pub(super) fn rules() -> impl Strategy<Value = Vec<Rule>> {
 pub(super) fn path() -> impl Strategy<Value = String> {
     "(/(a|ab|abc|abcd|b|B|chat|internal|internals|)){0,4}/?"
         .prop_map(|path| format!("/{}", path.trim_start_matches('/')))
+}
+
+/// The words of the rules, between what the steps look for.
+pub(super) fn disguised_path() -> impl Strategy<Value = String> {
+    const PIECES: &[&str] = &[
+        "a", "ab", "abc", "b", "B", "chat", "internal", "%61", "%2562", "/", "/", "/", "//", "/../", "/./", "%2f",
+        "%252f", "..", "%2e%2e/", "\\", "%5c", ";", ";v/", "%0a", ".", "%20", "/x/../",
+    ];
+    prop::collection::vec(prop::sample::select(PIECES), 0..14).prop_map(|pieces| format!("/{}", pieces.concat()))
 }
