@@ -6,6 +6,7 @@
 //! | `rule`, [`percentage`] | What does one rule ask, where, of whom, and how much of it is carried out? |
 //! | `conflict` | Which rules cannot both stand? |
 //! | `index` | Which rule does one reading fall under? |
+//! | `overlong` | Which rules could a path fall under that is too long to be read? |
 //! | [`classify`] | What do the rules say of a request, over all its readings? |
 //! | `classification` | What is the answer: class, percentage, the rules that decided? |
 

@@ -1,0 +1,70 @@
+//! How often does one request ask for memory?
+//!
+//! A whole sidecar runs in this process, with one worker, audit to a file, metrics, failure limit and replay table on, and is
+//! sent requests over one kept connection. Every allocation of the process is counted, of the audit log's thread too: whoever
+//! sends and whoever answers runs on threads that were given all their memory before. What is counted is the difference
+//! between two rounds of which one has twice the requests, so that what happens once does not count.
+//!
+//! More than the bounds below fails; so does less, so that the bound comes down with the cost: write the figures that the
+//! failure tells into [`BOUNDS`], and say in the commit what changed them.
+
+mod sidecar;
+mod traffic;
+
+use sidecar::Sidecar;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
+use traffic::{Client, Requests};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What is sent, how often that may allocate, and how many bytes it may ask for.
+const BOUNDS: [(Requests, f64, f64); 6] = [
+    (Requests::Signed, 8.0, 6_720.0),
+    (Requests::Upload, 9.0, 7_960.0),
+    (Requests::Exempt, 8.0, 6_330.0),
+    (Requests::Refused, 13.0, 5_350.0),
+    (Requests::Escaped, 15.0, 7_170.0),
+    (Requests::Outbound, 14.0, 6_640.0),
+];
+
+/// Requests of the smaller round.
+const ROUND: usize = 2000;
+
+/// The audit log's thread takes what is there when it wakes, so its share of a request is not the same each time.
+const ALLOCATIONS_BETWEEN_RUNS: f64 = 0.6;
+const BYTES_BETWEEN_RUNS: f64 = 0.05;
+
+#[test]
+fn a_request_allocates_no_more_and_no_less_than_is_written_here() {
+    let sidecar = Sidecar::start();
+    let mut wrong = Vec::new();
+    for (requests, allocations, bytes) in BOUNDS {
+        let address = sidecar.address(requests);
+        let mut client = Client::connect(address);
+        // Tables grow to their size, connections are made.
+        client.send(requests, &requests.make(address, 0, ROUND));
+        let once = count(&mut client, &requests.make(address, ROUND, ROUND), requests);
+        let twice = count(&mut client, &requests.make(address, 2 * ROUND, 2 * ROUND), requests);
+        let each = |twice: usize, once: usize| (twice as f64 - once as f64) / ROUND as f64;
+        let (found_allocations, found_bytes) = (each(twice.0, once.0), each(twice.1, once.1));
+        println!("{requests:?}: {found_allocations:.2} allocations, {found_bytes:.0} bytes");
+        if (found_allocations - allocations).abs() > ALLOCATIONS_BETWEEN_RUNS
+            || (found_bytes / bytes - 1.0).abs() > BYTES_BETWEEN_RUNS
+        {
+            wrong.push(format!(
+                "{requests:?}: {found_allocations:.2} allocations of {found_bytes:.0} bytes, not {allocations} of {bytes}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "one request allocates otherwise than tests/allocations says:\n{}", wrong.join("\n"));
+}
+
+/// Allocations and bytes asked for while these are sent and answered.
+fn count(client: &mut Client, made: &[Vec<u8>], requests: Requests) -> (usize, usize) {
+    let before = ALLOCATOR.stats();
+    client.send(requests, made);
+    let after = ALLOCATOR.stats() - before;
+    (after.allocations + after.reallocations, after.bytes_allocated)
+}
