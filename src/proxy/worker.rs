@@ -164,6 +164,8 @@ pub(super) fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::downstream::Client;
+    use super::super::h2;
     use super::*;
 
     /// How large is what this function returns?
@@ -177,5 +179,12 @@ mod tests {
     fn a_connection_that_waits_is_small() {
         let size = size_of_returned(serve);
         assert!(size <= 1000, "{size} bytes for each connection");
+    }
+
+    /// One of HTTP/2 holds h2's state as well, once and not in every hand it passed through.
+    #[test]
+    fn a_connection_of_http2_that_waits_is_not_much_larger() {
+        let size = size_of_returned::<&'static Rc<Worker>, Client, _>(h2::serve);
+        assert!(size <= 3000, "{size} bytes for each connection");
     }
 }
