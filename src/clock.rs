@@ -28,9 +28,15 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     Ok(bytes)
 }
 
-/// A new request id: UUIDv7, so that ids sort by time in logs.
-pub fn request_id() -> String {
-    uuid::Uuid::now_v7().hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).to_owned()
+/// Bytes of a request id of ours.
+pub const REQUEST_ID: usize = uuid::fmt::Hyphenated::LENGTH;
+
+/// A new request id, made at this time: UUIDv7, so that ids sort by time in logs.
+pub fn request_id(unix_micros: u64, into: &mut [u8; REQUEST_ID]) -> &str {
+    let (seconds, nanos) = (unix_micros / 1_000_000, (unix_micros % 1_000_000) * 1_000);
+    // below 1 000 000 000, so the cast keeps it whole
+    let made_at = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos as u32);
+    uuid::Uuid::new_v7(made_at).hyphenated().encode_lower(into)
 }
 
 /// A random number for a draw that is made anew for each request. If the kernel has no chance to give, 0: the draw that

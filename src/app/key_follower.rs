@@ -234,7 +234,7 @@ fn verifier_name() -> VerifierName {
     let host = host_name().unwrap_or_default();
     let is_plain = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
     let host: String = host.chars().filter(is_plain).take(64).collect();
-    let name = format!("{host}-{}", clock::request_id());
+    let name = format!("{host}-{}", clock::request_id(clock::unix_micros(), &mut [0; clock::REQUEST_ID]));
     #[expect(clippy::unwrap_used, reason = "at most 101 characters, each of the set that a name is made of")]
     VerifierName::parse(&name).unwrap()
 }

@@ -283,8 +283,9 @@ impl Client {
     async fn answer_unread(&mut self, worker: &Worker, own: &respond::OwnAnswer) {
         let snapshot = worker.snapshot();
         let mut out = Vec::new();
+        let mut made = [0; clock::REQUEST_ID];
         let wrapping = Wrapping {
-            request_id: &clock::request_id(),
+            request_id: clock::request_id(clock::unix_micros(), &mut made),
             headers: &snapshot.config.refusal_headers,
             head_only: false,
             keep: false,

@@ -15,7 +15,9 @@
 //! (`X-Forwarded-*`) is its own business and passes. What only we may say is dropped there too, look-alikes included, and the
 //! three claims with it: the signer writes them.
 
-use crate::request::fields::list_members;
+pub(super) use crate::request::fields::put;
+use crate::request::fields::{Field, list_members};
+use crate::request::name::FieldName;
 
 /// What becomes of a request header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,100 +32,85 @@ pub(super) enum Role {
     Forwarded,
 }
 
-/// The claims, and what only the proxy may say. Compared without case. `Proxy` is no header of HTTP: a CGI backend would
-/// take it for its own `HTTP_PROXY` (CVE-2016-5385).
-const CLAIMS: [&[u8]; 3] = [b"x-service-id", b"x-service-timestamp", b"x-service-signature"];
-const FORWARDED: [&[u8]; 3] = [b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"];
-const DROPPED: [&[u8]; 20] = [
-    b"te",
-    b"host",
-    b"proxy",
-    b"expect",
-    b"trailer",
-    b"upgrade",
-    b"forwarded",
-    b"keep-alive",
-    b"connection",
-    b"x-request-id",
-    b"x-rewrite-url",
-    b"content-length",
-    b"x-original-url",
-    b"http2-settings",
-    b"proxy-connection",
-    b"x-override-token",
-    b"transfer-encoding",
-    b"proxy-authenticate",
-    b"proxy-authorization",
-    b"x-authenticated-service",
-];
-/// Dropped with everything that begins so.
-const FORWARDED_FAMILY: &[u8] = b"x-forwarded-";
 /// No owned name is longer than this, so no longer name can be taken for one.
 const LONGEST_OWNED: usize = 40;
 
-/// What becomes of a request header of this name.
-pub(super) fn role(name: &[u8]) -> Role {
-    match known(name) {
-        Some(role) => role,
-        None if is_look_alike(name) => Role::Drop,
-        None => Role::Pass,
-    }
+/// What becomes of this request header.
+pub(super) fn role(field: Field<'_>) -> Role {
+    role_of(field.known, field.name)
 }
 
-fn known(name: &[u8]) -> Option<Role> {
-    let any = |names: &[&[u8]]| names.iter().any(|n| n.len() == name.len() && n.eq_ignore_ascii_case(name));
-    // Most names of honest requests begin with none of these letters or have none of these lengths.
-    match name.first()?.to_ascii_lowercase() {
-        b'x' if any(&CLAIMS) => Some(Role::Claim),
-        b'x' if any(&FORWARDED) => Some(Role::Forwarded),
-        b'x' if has_prefix(name, FORWARDED_FAMILY) => Some(Role::Drop),
-        b'x' | b'c' | b'e' | b'f' | b'h' | b'k' | b'p' | b't' | b'u' if any(&DROPPED) => Some(Role::Drop),
-        _ => None,
+/// What becomes of a request header of this name. `Proxy` is no header of HTTP: a CGI backend would take it for its own
+/// `HTTP_PROXY` (CVE-2016-5385).
+fn role_of(known: FieldName, name: &[u8]) -> Role {
+    match known {
+        FieldName::ServiceId | FieldName::ServiceTimestamp | FieldName::ServiceSignature => Role::Claim,
+        FieldName::ForwardedFor | FieldName::ForwardedProto | FieldName::ForwardedHost => Role::Forwarded,
+        FieldName::AuthenticatedService
+        | FieldName::Connection
+        | FieldName::ContentLength
+        | FieldName::Expect
+        | FieldName::Forwarded
+        | FieldName::ForwardedOther
+        | FieldName::Host
+        | FieldName::Http2Settings
+        | FieldName::KeepAlive
+        | FieldName::OriginalUrl
+        | FieldName::OverrideToken
+        | FieldName::Proxy
+        | FieldName::ProxyAuthenticate
+        | FieldName::ProxyAuthorization
+        | FieldName::ProxyConnection
+        | FieldName::RequestId
+        | FieldName::RewriteUrl
+        | FieldName::Te
+        | FieldName::Trailer
+        | FieldName::TransferEncoding
+        | FieldName::Upgrade => Role::Drop,
+        FieldName::Odd if is_look_alike(name) => Role::Drop,
+        FieldName::Odd | FieldName::Other | FieldName::CountersignError | FieldName::Location => Role::Pass,
     }
 }
 
 /// What becomes of a header of a request that leaves signed: it passes, or it is dropped.
-pub(super) fn role_outbound(name: &[u8]) -> Role {
-    let is_dropped = |name: &[u8]| match known(name) {
-        Some(Role::Claim) => true,
-        Some(Role::Drop) => !is_said_by_the_service(name),
-        Some(Role::Forwarded | Role::Pass) | None => false,
+pub(super) fn role_outbound(field: Field<'_>) -> Role {
+    let is_dropped = |known: FieldName| match role_of(known, b"") {
+        Role::Claim => true,
+        Role::Drop => !is_said_by_the_service(known),
+        Role::Forwarded | Role::Pass => false,
     };
-    if is_dropped(name) || is_written_otherwise(name, is_dropped) { Role::Drop } else { Role::Pass }
+    if is_dropped(field.known) || is_written_otherwise(field, is_dropped) { Role::Drop } else { Role::Pass }
 }
 
 /// What is the proxy's to say inbound, and the service's own outbound.
-fn is_said_by_the_service(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 3] = [b"forwarded", b"x-original-url", b"x-rewrite-url"];
-    has_prefix(name, FORWARDED_FAMILY) || NAMES.iter().any(|n| n.eq_ignore_ascii_case(name))
+fn is_said_by_the_service(known: FieldName) -> bool {
+    matches!(known, FieldName::Forwarded | FieldName::ForwardedOther | FieldName::OriginalUrl | FieldName::RewriteUrl)
 }
 
 /// Would a server that reads every other sign as `-` take this for an owned name?
 fn is_look_alike(name: &[u8]) -> bool {
-    is_written_otherwise(name, |plain| known(plain).is_some())
+    plainly(name).is_some_and(|known| role_of(known, b"") != Role::Pass)
 }
 
 /// Is this, with `-` for every other sign, a name that it is not as it stands?
-fn is_written_otherwise(name: &[u8], is_owned: impl Fn(&[u8]) -> bool) -> bool {
-    if name.len() > LONGEST_OWNED || name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
-        return false;
-    }
+fn is_written_otherwise(field: Field<'_>, is_owned: impl Fn(FieldName) -> bool) -> bool {
+    field.known == FieldName::Odd && plainly(field.name).is_some_and(is_owned)
+}
+
+/// Which name this is with `-` for every other sign.
+fn plainly(name: &[u8]) -> Option<FieldName> {
     let mut plain = [0; LONGEST_OWNED];
+    let plain = plain.get_mut(..name.len())?;
     for (to, from) in plain.iter_mut().zip(name) {
         *to = if from.is_ascii_alphanumeric() { *from } else { b'-' };
     }
-    is_owned(&plain[..name.len()])
+    Some(FieldName::of(plain))
 }
 
-fn has_prefix(name: &[u8], prefix: &[u8]) -> bool {
-    name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix))
-}
-
-/// The names a head's `Connection` lines nominate, beyond the options that are not header names.
-pub(super) fn nominated<'h>(fields: impl Iterator<Item = (&'h [u8], &'h [u8])>) -> Vec<&'h [u8]> {
-    fields
-        .filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"))
-        .flat_map(|(_, value)| list_members(value))
+/// The names that the values of a head's `Connection` lines nominate, beyond the options that are not header names.
+pub(super) fn nominated<'h>(connection: impl Iterator<Item = &'h [u8]>) -> Vec<&'h [u8]> {
+    connection
+        .flat_map(list_members)
         .filter(|option| {
             ![&b"close"[..], b"keep-alive", b"upgrade", b"te"].iter().any(|known| option.eq_ignore_ascii_case(known))
         })
@@ -136,31 +123,50 @@ pub(super) fn is_nominated(name: &[u8], nominated: &[&[u8]]) -> bool {
 }
 
 /// Hop-by-hop in an answer, or ours to say.
-pub(super) fn is_dropped_from_answer(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 11] = [
-        b"te",
-        b"trailer",
-        b"upgrade",
-        b"keep-alive",
-        b"connection",
-        b"x-request-id",
-        b"content-length",
-        b"proxy-connection",
-        b"transfer-encoding",
-        b"proxy-authenticate",
-        b"x-countersign-error",
-    ];
-    NAMES.iter().any(|n| n.len() == name.len() && n.eq_ignore_ascii_case(name))
+pub(super) fn is_dropped_from_answer(known: FieldName) -> bool {
+    match known {
+        FieldName::Connection
+        | FieldName::ContentLength
+        | FieldName::CountersignError
+        | FieldName::KeepAlive
+        | FieldName::ProxyAuthenticate
+        | FieldName::ProxyConnection
+        | FieldName::RequestId
+        | FieldName::Te
+        | FieldName::Trailer
+        | FieldName::TransferEncoding
+        | FieldName::Upgrade => true,
+        FieldName::AuthenticatedService
+        | FieldName::Expect
+        | FieldName::Forwarded
+        | FieldName::ForwardedFor
+        | FieldName::ForwardedHost
+        | FieldName::ForwardedOther
+        | FieldName::ForwardedProto
+        | FieldName::Host
+        | FieldName::Http2Settings
+        | FieldName::Location
+        | FieldName::Odd
+        | FieldName::OriginalUrl
+        | FieldName::Other
+        | FieldName::OverrideToken
+        | FieldName::Proxy
+        | FieldName::ProxyAuthorization
+        | FieldName::RewriteUrl
+        | FieldName::ServiceId
+        | FieldName::ServiceSignature
+        | FieldName::ServiceTimestamp => false,
+    }
 }
 
 /// May a request's trailer of this name go upstream? Nothing that frames, routes, authenticates or is ours.
 pub(super) fn passes_as_request_trailer(name: &[u8]) -> bool {
-    role(name) == Role::Pass && !is_forbidden_trailer(name)
+    role_of(FieldName::of(name), name) == Role::Pass && !is_forbidden_trailer(name)
 }
 
 /// May an answer's trailer of this name go downstream?
 pub(super) fn passes_as_answer_trailer(name: &[u8]) -> bool {
-    !is_dropped_from_answer(name) && !is_forbidden_trailer(name)
+    !is_dropped_from_answer(FieldName::of(name)) && !is_forbidden_trailer(name)
 }
 
 /// RFC 9110 section 6.5.1: fields that change how a message is framed, routed, read or trusted have no place behind it.
@@ -188,24 +194,14 @@ fn is_forbidden_trailer(name: &[u8]) -> bool {
     NAMES.iter().any(|n| n.len() == name.len() && n.eq_ignore_ascii_case(name))
 }
 
-/// Appends one header line.
-pub(super) fn put(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends the members of `Trailer` lines that may pass, as one line, if any.
+/// Appends the members of the values of `Trailer` lines that may pass, as one line, if any.
 pub(super) fn put_trailer_names<'h>(
     out: &mut Vec<u8>,
-    fields: impl Iterator<Item = (&'h [u8], &'h [u8])>,
+    trailer: impl Iterator<Item = &'h [u8]>,
     passes: fn(&[u8]) -> bool,
 ) {
     let mut is_first = true;
-    for name in
-        fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"trailer")).flat_map(|(_, value)| list_members(value))
-    {
+    for name in trailer.flat_map(list_members) {
         if passes(name) {
             out.extend_from_slice(if is_first { b"Trailer: " } else { b", " });
             out.extend_from_slice(name);
@@ -220,6 +216,10 @@ pub(super) fn put_trailer_names<'h>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn field(name: &str) -> Field<'_> {
+        Field { known: FieldName::of(name.as_bytes()), name: name.as_bytes(), value: b"" }
+    }
 
     #[test]
     fn what_only_we_may_say_is_dropped_in_every_spelling() {
@@ -248,15 +248,15 @@ mod tests {
             "HTTP2-Settings",
             "TE",
         ] {
-            assert_eq!(role(name.as_bytes()), Role::Drop, "{name}");
+            assert_eq!(role(field(name)), Role::Drop, "{name}");
         }
         for name in ["X-Service-ID", "x-service-timestamp", "X-SERVICE-SIGNATURE"] {
-            assert_eq!(role(name.as_bytes()), Role::Claim, "{name}");
+            assert_eq!(role(field(name)), Role::Claim, "{name}");
         }
         for name in
             ["Accept", "Cookie", "Authorization", "X-Service-Version", "X_Custom", "Content-Type", "X-Real-IP"]
         {
-            assert_eq!(role(name.as_bytes()), Role::Pass, "{name}");
+            assert_eq!(role(field(name)), Role::Pass, "{name}");
         }
     }
 
@@ -280,7 +280,7 @@ mod tests {
             "Host",
             "TE",
         ] {
-            assert_eq!(role_outbound(name.as_bytes()), Role::Drop, "{name}");
+            assert_eq!(role_outbound(field(name)), Role::Drop, "{name}");
         }
         for name in [
             "X-Forwarded-For",
@@ -293,14 +293,14 @@ mod tests {
             "X-Service-Version",
             "X-Service-ID2",
         ] {
-            assert_eq!(role_outbound(name.as_bytes()), Role::Pass, "{name}");
+            assert_eq!(role_outbound(field(name)), Role::Pass, "{name}");
         }
     }
 
     #[test]
     fn connection_options_are_no_header_names() {
-        let fields = [(&b"Connection"[..], &b"close, X-A , te"[..]), (b"connection", b"x-service-id")];
-        assert_eq!(nominated(fields.into_iter()), [&b"X-A"[..], b"x-service-id"]);
+        let values = [&b"close, X-A , te"[..], b"x-service-id"];
+        assert_eq!(nominated(values.into_iter()), [&b"X-A"[..], b"x-service-id"]);
     }
 
     #[test]

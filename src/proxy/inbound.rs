@@ -34,9 +34,10 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         _ => address.to_string().into(),
     };
     let claims = claims(head);
+    let (method, path) = (head.method(), head.path());
     let facts = RequestFacts {
-        method: head.method(),
-        path: head.path(),
+        method,
+        path,
         query: head.query(),
         claims,
         certificate: client.certificate(),
@@ -66,19 +67,17 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     }
 
     let slot = reserve(worker, config, judged.classification.class() == Class::Service).await;
-    let request_id = match rewrite::given_request_id(head) {
-        Some(given) => given.to_owned(),
-        None => clock::request_id(),
-    };
+    let mut made = [0; clock::REQUEST_ID];
+    let request_id = rewrite::given_request_id(head).unwrap_or_else(|| clock::request_id(unix_micros, &mut made));
     let unrecordable = slot.is_err();
     let mut evidence = Evidence {
         worker,
         snapshot: &snapshot,
         way: Judged::Inbound { decision: Some(&judged), claimed },
         fault: None,
-        request_id: &request_id,
-        method: Some(head.method()),
-        path: Some(head.path()),
+        request_id,
+        method: Some(method),
+        path: Some(path),
         client: &address_text,
         upstream: None,
         slot: slot.unwrap_or_default(),
@@ -90,7 +89,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         answered: None,
     };
     if judged.outcome == Outcome::Override {
-        worker.warn_of_override(&request_id, &address_text, received);
+        worker.warn_of_override(request_id, &address_text, received);
     }
     let own = match (judged.outcome, judged.reason) {
         (Outcome::Refuse, Some(refusal)) => Some(respond::to_refusal(&judged, refusal)),
@@ -111,7 +110,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     let choice = worker.routes[client.listener].choose();
     let scheme = client.scheme();
     let known = Known {
-        request_id: &request_id,
+        request_id,
         upstream: &choice.target().upstream,
         reached: Some(Reached { scheme, authority: head.host() }),
         says: Says::Caller {
@@ -129,7 +128,9 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
 pub(super) async fn refuse_malformed(client: &mut Client, worker: &Worker, fault: HeadFault) -> After {
     let snapshot = worker.snapshot();
     let received = clock::monotonic();
-    let request_id = clock::request_id();
+    let unix_micros = clock::unix_micros();
+    let mut made = [0; clock::REQUEST_ID];
+    let request_id = clock::request_id(unix_micros, &mut made);
     let address = Rc::clone(&client.direct.1);
     let mut evidence = Evidence {
         worker,
@@ -139,14 +140,14 @@ pub(super) async fn refuse_malformed(client: &mut Client, worker: &Worker, fault
             Side::Outbound(_) => Judged::Outbound { refusal: None, signed_as: None },
         },
         fault: None,
-        request_id: &request_id,
+        request_id,
         method: None,
         path: None,
         client: &address,
         upstream: None,
         slot: take_slot(worker),
         counted: false,
-        unix_micros: clock::unix_micros(),
+        unix_micros,
         received,
         before: Duration::ZERO,
         sent: None,
@@ -155,7 +156,7 @@ pub(super) async fn refuse_malformed(client: &mut Client, worker: &Worker, fault
     evidence.malformed(fault);
     let own = respond::to_head_fault(fault);
     let mut out = Vec::new();
-    own.write(&mut out, &wrapping(&snapshot.config, &request_id, false, Version::Http11, false));
+    own.write(&mut out, &wrapping(&snapshot.config, request_id, false, Version::Http11, false));
     evidence.record(Some(own.status));
     match client.socket.write_all(&out, snapshot.config.timeouts.write_idle).await {
         Ok(()) => After::Linger,
@@ -210,8 +211,8 @@ pub(super) fn inbound_of(config: &Config, listener: usize) -> &Inbound {
 
 fn claims(head: &RequestHead) -> Claims<'_> {
     let mut claims = Claims::default();
-    for (name, value) in head.fields() {
-        claims.note(name, value);
+    for field in head.each_field() {
+        claims.note_known(field.known, field.value);
     }
     claims
 }

@@ -257,8 +257,9 @@ fn wait(listeners: &[(Place, OwnedFd)], stop: &UnixStream) -> io::Result<bool> {
 /// Says that there is no room, as far as the socket takes it at once, and closes.
 fn turn_away(descriptor: &OwnedFd) {
     let mut out = Vec::new();
+    let mut made = [0; clock::REQUEST_ID];
     let wrapping = super::respond::Wrapping {
-        request_id: &clock::request_id(),
+        request_id: clock::request_id(clock::unix_micros(), &mut made),
         headers: &[],
         head_only: false,
         keep: false,

@@ -41,10 +41,9 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
 
     let slot = inbound::reserve(worker, config, judged.is_ok()).await;
     let judged = if slot.is_ok() { judged } else { judged.and(Err(OutboundRefusal::AuditUnavailable)) };
-    let request_id = match rewrite::given_request_id(head) {
-        Some(given) => given.to_owned(),
-        None => clock::request_id(),
-    };
+    let unix_micros = clock::unix_micros();
+    let mut made = [0; clock::REQUEST_ID];
+    let request_id = rewrite::given_request_id(head).unwrap_or_else(|| clock::request_id(unix_micros, &mut made));
     let client_text = Rc::clone(&client.direct.1);
     let (signed_as, tunnel_to) = match judged {
         Ok(Passage::Upstream | Passage::Allowed(_)) => (signer.map(|signer| signer.id.as_str()), None),
@@ -56,7 +55,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         snapshot: &snapshot,
         way: Judged::Outbound { refusal: judged.err(), signed_as },
         fault: None,
-        request_id: &request_id,
+        request_id,
         method: Some(head.method()),
         path: match head.target() {
             Target::Path | Target::Url { .. } => Some(head.path()),
@@ -66,7 +65,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         upstream: tunnel_to.as_deref(),
         slot: slot.unwrap_or_default(),
         counted: false,
-        unix_micros: clock::unix_micros(),
+        unix_micros,
         received,
         before: Duration::ZERO,
         sent: None,
@@ -91,12 +90,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         (_, Target::Url { authority, .. }) => Some(Reached { scheme: "http", authority: Some(authority) }),
         (_, Target::Path | Target::Tunnel(_)) => Some(Reached { scheme: "http", authority: head.host() }),
     };
-    let known = Known {
-        request_id: &request_id,
-        upstream: &choice.target().upstream,
-        reached,
-        says: Says::Ourselves(signer),
-    };
+    let known = Known { request_id, upstream: &choice.target().upstream, reached, says: Says::Ourselves(signer) };
     let exchange = Exchange { worker, config, head, known, choice, first_byte: outbound.first_byte };
     forward::forward(client, exchange, &mut evidence).await
 }

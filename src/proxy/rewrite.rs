@@ -5,14 +5,14 @@ use super::headers::{
     put, put_trailer_names, role, role_outbound,
 };
 use crate::config::Upstream;
-use crate::request::fields::list_members;
+use crate::request::fields::{list_members, put_decimal};
 use crate::request::framing::Framing;
 use crate::request::head::{RequestHead, Version};
+use crate::request::name::FieldName;
 use crate::signature::signer::Signer;
 use crate::signature::verify::AuthenticatedService;
 use crate::upstream::answer::AnswerHead;
 use crate::wire::body::{BodyLength, WrittenAs};
-use std::io::Write;
 use std::ops::Range;
 
 /// What the proxy itself knows of a request.
@@ -59,14 +59,7 @@ pub(super) struct SignaturePlace(Range<usize>);
 /// Appends the head of the request as the upstream gets it. One that [`Says::Ourselves`] is to be signed, at the place given,
 /// when it is sent: what comes first of a body may be long in coming.
 pub(super) fn request_head(out: &mut Vec<u8>, head: &RequestHead, known: &Known<'_>) -> SignaturePlace {
-    out.extend_from_slice(head.method().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(head.path().as_bytes());
-    if let Some(query) = head.query() {
-        out.push(b'?');
-        out.extend_from_slice(query.as_bytes());
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
+    head.put_line(out);
     match (head.host(), &known.says) {
         (Some(host), Says::Caller { .. }) => put(out, b"Host", host.as_bytes()),
         (None, _) | (_, Says::Ourselves(_)) => put(out, b"Host", authority(known.upstream).as_bytes()),
@@ -80,26 +73,24 @@ pub(super) fn request_head(out: &mut Vec<u8>, head: &RequestHead, known: &Known<
             }
         }
         Says::Ourselves(_) => {
-            let nominated = nominated(head.fields());
-            for (name, value) in head.fields() {
-                if role_outbound(name) == Role::Pass && !is_nominated(name, &nominated) {
-                    put(out, name, value);
-                }
-            }
+            let nominated = nominated(head.values(FieldName::Connection));
+            head.copy_fields(out, |field| {
+                role_outbound(field) == Role::Pass && !is_nominated(field.name, &nominated)
+            });
             put(out, b"X-Request-ID", known.request_id.as_bytes());
         }
     }
     let signature = SignaturePlace(out.len()..out.len());
     put_connection(out, head);
     match head.framing() {
-        Framing::None if head.fields().any(|(name, _)| name.eq_ignore_ascii_case(b"content-length")) => {
+        Framing::None if head.has(FieldName::ContentLength) => {
             put(out, b"Content-Length", b"0");
         }
         Framing::None => {}
         Framing::Length(length) => put_length(out, length),
         Framing::Chunked => {
             put(out, b"Transfer-Encoding", b"chunked");
-            put_trailer_names(out, head.fields(), passes_as_request_trailer);
+            put_trailer_names(out, head.values(FieldName::Trailer), passes_as_request_trailer);
         }
     }
     if head.expects_continue() {
@@ -125,40 +116,31 @@ impl SignaturePlace {
 
 /// Appends what a guarded backend gets of the client's header lines, and ours about the client.
 fn put_as_guard(out: &mut Vec<u8>, head: &RequestHead, client: &str, scheme: &str, trusted: bool) {
-    let nominated = nominated(head.fields());
-    let (mut has_for, mut has_proto, mut has_host) = (false, false, false);
-    for (name, value) in head.fields() {
-        match role(name) {
-            Role::Claim => put(out, name, value),
-            Role::Pass if is_nominated(name, &nominated) => {}
-            Role::Pass => put(out, name, value),
-            Role::Forwarded if trusted => {
-                has_for |= name.len() == b"x-forwarded-for".len();
-                has_host |= name.eq_ignore_ascii_case(b"x-forwarded-host");
-                has_proto |= name.eq_ignore_ascii_case(b"x-forwarded-proto");
-                put(out, name, value);
-            }
-            Role::Forwarded | Role::Drop => {}
-        }
-    }
-    if !has_for {
+    let nominated = nominated(head.values(FieldName::Connection));
+    head.copy_fields(out, |field| match role(field) {
+        Role::Claim => true,
+        Role::Pass => !is_nominated(field.name, &nominated),
+        Role::Forwarded => trusted,
+        Role::Drop => false,
+    });
+    let has = |name: FieldName| trusted && head.has(name);
+    if !has(FieldName::ForwardedFor) {
         put(out, b"X-Forwarded-For", client.as_bytes());
     }
-    if !has_proto {
+    if !has(FieldName::ForwardedProto) {
         put(out, b"X-Forwarded-Proto", scheme.as_bytes());
     }
-    if let (false, Some(host)) = (has_host, head.host()) {
+    if let (false, Some(host)) = (has(FieldName::ForwardedHost), head.host()) {
         put(out, b"X-Forwarded-Host", host.as_bytes());
     }
 }
 
 fn put_connection(out: &mut Vec<u8>, head: &RequestHead) {
-    let takes_trailers = head.fields().any(|(name, value)| {
-        name.eq_ignore_ascii_case(b"te") && list_members(value).any(|member| member.eq_ignore_ascii_case(b"trailers"))
-    });
+    let takes_trailers =
+        head.values(FieldName::Te).flat_map(list_members).any(|member| member.eq_ignore_ascii_case(b"trailers"));
     if head.is_upgrade() {
         put(out, b"Connection", b"Upgrade");
-        for (_, value) in head.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"upgrade")) {
+        for value in head.values(FieldName::Upgrade) {
             put(out, b"Upgrade", value);
         }
     } else if takes_trailers {
@@ -176,29 +158,29 @@ pub(super) fn answer_head(
     written_as: WrittenAs,
     keep: bool,
 ) {
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "HTTP/1.1 {} ", answer.status());
+    out.extend_from_slice(b"HTTP/1.1 ");
+    put_decimal(out, answer.status().into());
+    out.push(b' ');
     out.extend_from_slice(answer.reason());
     out.extend_from_slice(b"\r\n");
-    let nominated = nominated(answer.fields());
-    for (name, value) in answer.fields() {
-        if is_dropped_from_answer(name) || is_nominated(name, &nominated) {
-            continue;
-        }
-        match name.eq_ignore_ascii_case(b"location").then(|| location(value, known)).flatten() {
-            Some(rewritten) => put(out, name, &rewritten),
-            None => put(out, name, value),
-        }
+    let nominated = nominated(answer.values(FieldName::Connection));
+    answer.copy_fields(out, |field| {
+        !is_dropped_from_answer(field.known)
+            && !is_nominated(field.name, &nominated)
+            && field.known != FieldName::Location
+    });
+    for value in answer.values(FieldName::Location).filter(|_| !is_nominated(b"location", &nominated)) {
+        put(out, b"Location", location(value, known).as_deref().unwrap_or(value));
     }
     put(out, b"X-Request-ID", known.request_id.as_bytes());
     if answer.status() == super::respond::SWITCHING_PROTOCOLS {
         put(out, b"Connection", b"Upgrade");
-        for (_, value) in answer.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"upgrade")) {
+        for value in answer.values(FieldName::Upgrade) {
             put(out, b"Upgrade", value);
         }
     } else if written_as == WrittenAs::Chunked {
         put(out, b"Transfer-Encoding", b"chunked");
-        put_trailer_names(out, answer.fields(), passes_as_answer_trailer);
+        put_trailer_names(out, answer.values(FieldName::Trailer), passes_as_answer_trailer);
     } else if let Some(length) = announced(answer) {
         put_length(out, length);
     }
@@ -215,13 +197,11 @@ pub(super) fn answer_head(
 /// Is this 101 an answer to what was asked: an upgrade, to a protocol the request named? An unasked one would open a
 /// tunnel for whatever the upstream and the client agree on behind our back (`h2c`).
 pub(super) fn is_asked_for(answer: &AnswerHead, request: &RequestHead) -> bool {
-    fn protocols<'h>(fields: impl Iterator<Item = (&'h [u8], &'h [u8])>) -> impl Iterator<Item = &'h [u8]> {
-        fields.filter(|(name, _)| name.eq_ignore_ascii_case(b"upgrade")).flat_map(|(_, value)| list_members(value))
-    }
+    let chosen = || answer.values(FieldName::Upgrade).flat_map(list_members);
+    let asked = || request.values(FieldName::Upgrade).flat_map(list_members);
     request.is_upgrade()
-        && protocols(answer.fields()).next().is_some()
-        && protocols(answer.fields())
-            .all(|chosen| protocols(request.fields()).any(|asked| asked.eq_ignore_ascii_case(chosen)))
+        && chosen().next().is_some()
+        && chosen().all(|chosen| asked().any(|asked| asked.eq_ignore_ascii_case(chosen)))
 }
 
 /// The length to announce: of the body that follows, or, to HEAD and in 304, of the one that would.
@@ -236,8 +216,9 @@ fn announced(answer: &AnswerHead) -> Option<u64> {
 }
 
 fn put_length(out: &mut Vec<u8>, length: u64) {
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "Content-Length: {length}\r\n");
+    out.extend_from_slice(b"Content-Length: ");
+    put_decimal(out, length);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The upstream's own `host:port`, as `Host` wants it.
@@ -291,8 +272,8 @@ fn names_upstream(named: &str, implied: u16, upstream: &Upstream) -> bool {
 
 /// `X-Request-ID` of a request, if it came once and is sane: `[A-Za-z0-9._-]{1,128}`.
 pub(super) fn given_request_id(head: &RequestHead) -> Option<&str> {
-    let mut ids = head.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"x-request-id"));
-    let (_, id) = ids.next()?;
+    let mut ids = head.values(FieldName::RequestId);
+    let id = ids.next()?;
     let is_sane = (1..=128).contains(&id.len())
         && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     (is_sane && ids.next().is_none()).then(|| std::str::from_utf8(id).ok()).flatten()
@@ -300,7 +281,7 @@ pub(super) fn given_request_id(head: &RequestHead) -> Option<&str> {
 
 /// The lines of `X-Forwarded-For`, in order.
 pub(super) fn forwarded_for(head: &RequestHead) -> impl DoubleEndedIterator<Item = &[u8]> {
-    head.fields().filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for")).map(|(_, value)| value)
+    head.values(FieldName::ForwardedFor)
 }
 
 /// The filters both directions use.

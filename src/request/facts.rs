@@ -5,6 +5,7 @@
 
 use super::certificate::ClientCertificate;
 use super::client::LimitKey;
+use super::name::FieldName;
 
 /// All that the checks may look at. Borrowed, so that building it allocates nothing.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +52,16 @@ pub enum Presence<'a> {
 impl<'a> Claims<'a> {
     /// Takes note of one header field; names are compared without case. Other names are passed over.
     pub fn note(&mut self, name: &[u8], value: &'a [u8]) {
-        let slot = match name.len() {
-            12 if name.eq_ignore_ascii_case(b"x-service-id") => &mut self.service_id,
-            19 if name.eq_ignore_ascii_case(b"x-service-timestamp") => &mut self.timestamp,
-            19 if name.eq_ignore_ascii_case(b"x-service-signature") => &mut self.signature,
-            16 if name.eq_ignore_ascii_case(b"x-override-token") => &mut self.override_token,
+        self.note_known(FieldName::of(name), value);
+    }
+
+    /// The same where the name has been told already.
+    pub fn note_known(&mut self, name: FieldName, value: &'a [u8]) {
+        let slot = match name {
+            FieldName::ServiceId => &mut self.service_id,
+            FieldName::ServiceTimestamp => &mut self.timestamp,
+            FieldName::ServiceSignature => &mut self.signature,
+            FieldName::OverrideToken => &mut self.override_token,
             _ => return,
         };
         *slot = match slot {

@@ -10,10 +10,11 @@
 
 use super::authority::is_host;
 pub use super::fault::HeadFault;
-use super::fields::{Fields, Span, is_token_byte, list_members};
+use super::fields::{Field, Fields, Span, is_token_byte, list_members};
 use super::framing::Framing;
 use super::line::{LINE_OVERHEAD, RequestLine, TargetSpan};
 pub use super::line::{Target, TargetForms};
+use super::name::FieldName;
 use memchr::{memchr, memchr2};
 
 /// How much of a head is read before it is refused.
@@ -40,6 +41,8 @@ pub enum Version {
 #[derive(Debug, Clone)]
 pub struct RequestHead {
     text: Box<[u8]>,
+    /// Behind the request line.
+    line_end: usize,
     method: Span,
     target: TargetSpan,
     path: Span,
@@ -86,6 +89,7 @@ impl RequestHead {
             Version::Http10 => seen.connection_keep_alive && !seen.connection_close,
         };
         Ok(RequestHead {
+            line_end: line_end + 1,
             method: line.method,
             target: line.target,
             path: line.path,
@@ -169,6 +173,46 @@ impl RequestHead {
         self.fields.iter(&self.text)
     }
 
+    /// Each header line with which name it has, in order.
+    pub fn each_field(&self) -> impl Iterator<Item = Field<'_>> {
+        self.fields.each(&self.text)
+    }
+
+    /// Is there a header line of this name?
+    pub fn has(&self, name: FieldName) -> bool {
+        self.fields.has(name)
+    }
+
+    /// The values of the header lines of this name, in order.
+    pub fn values(&self, name: FieldName) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.fields.values(&self.text, name)
+    }
+
+    /// Appends the request line that asks the same of a server by its path.
+    pub fn put_line(&self, out: &mut Vec<u8>) {
+        match (self.target, self.version) {
+            (TargetSpan::Path, Version::Http11) => out.extend_from_slice(&self.text[..self.line_end]),
+            (
+                TargetSpan::Path | TargetSpan::Url { .. } | TargetSpan::Tunnel(_),
+                Version::Http10 | Version::Http11,
+            ) => {
+                out.extend_from_slice(self.method().as_bytes());
+                out.push(b' ');
+                out.extend_from_slice(self.path().as_bytes());
+                if let Some(query) = self.query() {
+                    out.push(b'?');
+                    out.extend_from_slice(query.as_bytes());
+                }
+                out.extend_from_slice(b" HTTP/1.1\r\n");
+            }
+        }
+    }
+
+    /// Appends the header lines that pass.
+    pub fn copy_fields(&self, out: &mut Vec<u8>, passes: impl FnMut(Field<'_>) -> bool) {
+        self.fields.copy(&self.text, out, passes);
+    }
+
     /// Bytes of the head.
     pub fn size(&self) -> usize {
         self.text.len()
@@ -233,31 +277,23 @@ impl<'t> Seen<'t> {
     fn of(fields: &Fields, text: &'t [u8]) -> Seen<'t> {
         let mut seen = Seen::default();
         for field in fields.spans() {
-            let (name, value) = (field.name.of(text), field.value.of(text));
-            match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => {
-                    seen.host_repeated |= seen.host.replace(field.value).is_some();
-                }
-                14 if name.eq_ignore_ascii_case(b"content-length") => {
-                    seen.length_repeated |= seen.length.replace(value).is_some();
-                }
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                    seen.encoding_repeated |= seen.encoding.replace(value).is_some();
-                }
-                10 if name.eq_ignore_ascii_case(b"connection") => {
+            let value = field.value.of(text);
+            match field.known {
+                FieldName::Host => seen.host_repeated |= seen.host.replace(field.value).is_some(),
+                FieldName::ContentLength => seen.length_repeated |= seen.length.replace(value).is_some(),
+                FieldName::TransferEncoding => seen.encoding_repeated |= seen.encoding.replace(value).is_some(),
+                FieldName::Connection => {
                     for option in list_members(value) {
                         seen.connection_close |= option.eq_ignore_ascii_case(b"close");
                         seen.connection_keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
                         seen.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                     }
                 }
-                7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                FieldName::Upgrade => {
                     seen.upgrade |= list_members(value).next().is_some();
                     seen.h2c |= list_members(value).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
                 }
-                6 if name.eq_ignore_ascii_case(b"expect") => {
-                    seen.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
-                }
+                FieldName::Expect => seen.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
                 _ => {}
             }
         }

@@ -11,4 +11,5 @@ pub mod framing;
 pub(crate) mod hash;
 pub mod head;
 mod line;
+pub mod name;
 pub mod readings;

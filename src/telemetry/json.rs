@@ -5,6 +5,8 @@
 //! that can break a line, move a cursor or turn text around on a terminal is escaped: control characters (C0, DEL, C1),
 //! U+2028, U+2029, the bidirectional controls and U+FEFF. Answers log injection and terminal escape injection.
 
+use crate::request::fields::put_decimal;
+
 /// Appends one object to `out`. [`JsonLine::end`] closes it with a newline.
 pub(crate) struct JsonLine<'o> {
     out: &'o mut Vec<u8>,
@@ -51,7 +53,7 @@ impl<'o> JsonLine<'o> {
     /// A member whose value is a whole number.
     pub(crate) fn unsigned(&mut self, name: &'static str, value: u64) {
         self.name(name);
-        digits(self.out, value);
+        put_decimal(self.out, value);
     }
 
     /// A member whose value is a whole number, perhaps negative.
@@ -60,7 +62,7 @@ impl<'o> JsonLine<'o> {
         if value < 0 {
             self.out.push(b'-');
         }
-        digits(self.out, value.unsigned_abs());
+        put_decimal(self.out, value.unsigned_abs());
     }
 
     /// A member whose value is true or false.
@@ -135,21 +137,6 @@ pub(crate) fn is_unsafe_to_show(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200E}' | '\u{200F}' | '\u{061C}' | '\u{FEFF}')
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-}
-
-fn digits(out: &mut Vec<u8>, mut value: u64) {
-    let mut buffer = [0; 20];
-    let mut at = buffer.len();
-    loop {
-        at -= 1;
-        // value % 10 is below 10, so the cast keeps it whole
-        buffer[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&buffer[at..]);
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";

@@ -3,8 +3,9 @@
 //! An answer that two readers could cut differently (lengths beside chunks, lengths that disagree, odd encodings) must
 //! not reach a client: what one takes for the end of a body another takes for the next answer. Such an answer is 502.
 
-use crate::request::fields::{Fields, Span, list_members};
+use crate::request::fields::{Field, Fields, Span, list_members};
 use crate::request::framing::content_length;
+use crate::request::name::FieldName;
 use crate::wire::body::BodyLength;
 use memchr::memchr;
 
@@ -41,9 +42,9 @@ impl AnswerHead {
         let mut lengths: Option<Result<u64, AnswerFault>> = None;
         let mut encodings = 0;
         let (mut chunked, mut close, mut keep) = (false, false, false);
-        for (name, value) in fields.iter(text) {
-            match name.len() {
-                14 if name.eq_ignore_ascii_case(b"content-length") => {
+        for Field { known, value, .. } in fields.each(text) {
+            match known {
+                FieldName::ContentLength => {
                     let length = content_length(value).ok_or(AnswerFault("content_length"))?;
                     lengths = match lengths {
                         Some(Ok(other)) if other != length => Some(Err(AnswerFault("content_length"))),
@@ -51,11 +52,11 @@ impl AnswerHead {
                         None => Some(Ok(length)),
                     };
                 }
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                FieldName::TransferEncoding => {
                     encodings += 1;
                     chunked = value.eq_ignore_ascii_case(b"chunked");
                 }
-                10 if name.eq_ignore_ascii_case(b"connection") => {
+                FieldName::Connection => {
                     close |= list_members(value).any(|option| option.eq_ignore_ascii_case(b"close"));
                     keep |= list_members(value).any(|option| option.eq_ignore_ascii_case(b"keep-alive"));
                 }
@@ -93,6 +94,21 @@ impl AnswerHead {
     /// Name and value of each header line, in order.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.fields.iter(&self.text)
+    }
+
+    /// Is there a header line of this name?
+    pub fn has(&self, name: FieldName) -> bool {
+        self.fields.has(name)
+    }
+
+    /// The values of the header lines of this name, in order.
+    pub fn values(&self, name: FieldName) -> impl Iterator<Item = &[u8]> {
+        self.fields.values(&self.text, name)
+    }
+
+    /// Appends the header lines that pass.
+    pub fn copy_fields(&self, out: &mut Vec<u8>, passes: impl FnMut(Field<'_>) -> bool) {
+        self.fields.copy(&self.text, out, passes);
     }
 
     /// How the end of its body is told.
