@@ -1,5 +1,6 @@
 """What a contestant cost while something ran: CPU time, the most memory it held, and how busy others kept the machine."""
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -37,6 +38,8 @@ class Account:
             "system": system * MILLION / requests if requests else 0.0,
             "busy": (user + system) / elapsed,
             "load_cpu": max(0.0, all_of_us + own - user - system) * MILLION / requests if requests else 0.0,
+            # The share of the machine that nobody used.
+            "unused": max(0.0, 1 - machine / elapsed / os.cpu_count()),
             "memory": peak / 1024,
             "other": max(0.0, machine - all_of_us - own) / elapsed,
         }

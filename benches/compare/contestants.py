@@ -2,6 +2,7 @@
 
 import base64
 import os
+import secrets
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -32,7 +33,8 @@ class Setting:
     nginx: str | None
     haproxy: str | None
     python: Path | None
-    proxy_cpu: int
+    # A CPU, or a set of them.
+    proxy_cpu: int | set
     load_cpu: int
     directory: Path
     configurations: dict = field(default_factory=dict)
@@ -149,19 +151,25 @@ def start_haproxy_plain(setting, backend):
     return start_haproxy(setting, backend, "haproxy-plain.cfg")
 
 
-def start_countersign(setting, backend, audit=None, binary=None, mode="enforce"):
-    """With the configuration that is shipped for the fleet; flags say what is other here than there."""
+def start_countersign(setting, backend, audit=None, binary=None, mode="enforce", change=None, others=(), workers=1):
+    """With the configuration that is shipped for the fleet; flags say what is other here than there. `change` makes another
+    configuration of it; `others` have keys too."""
     directory, port, admin = place(setting, "countersign"), free_port(), free_port()
     for name in ("state", "keys", "audit"):
         (directory / name).mkdir(mode=0o700)
-    key = directory / "keys" / f"{SERVICE}.env"
-    key.touch(mode=0o600)
-    key.write_text(f"SERVICE_KEY={KEY}\n")
+    for service in (SERVICE, *others):
+        key = directory / "keys" / f"{service}.env"
+        key.touch(mode=0o600)
+        key.write_text(f"SERVICE_KEY={KEY if service == SERVICE else secrets.token_hex(32)}\n")
+    path = SHIPPED
+    if change:
+        path = directory / "countersign.toml"
+        path.write_text(change(SHIPPED.read_text()))
     flags = {
         "listen": f"127.0.0.1:{port}",
         "upstream": f"http://127.0.0.1:{backend}",
         "mode": mode,
-        "workers": 1,
+        "workers": workers,
         "state-dir": directory / "state",
         "keys": directory / "keys",
         "audit": audit or directory / "audit/audit.jsonl",
@@ -171,10 +179,11 @@ def start_countersign(setting, backend, audit=None, binary=None, mode="enforce")
         binary or setting.binary,
         "run",
         "--config",
-        SHIPPED,
+        path,
         *(f"--{name}={value}" for name, value in flags.items()),
     ]
-    setting.configurations["countersign"] = " ".join(map(str, command)) + "\n" + SHIPPED.read_text()
+    if not change:
+        setting.configurations["countersign"] = " ".join(map(str, command)) + "\n" + path.read_text()
     stdout = subprocess.DEVNULL if audit == "stdout" else None
     program = Program("countersign", command, setting.proxy_cpu, directory, stdout=stdout)
     written = None if audit == "stdout" else flags["audit"]

@@ -32,7 +32,7 @@ class MatchUp:
     def load(self, name, connections, seconds, **how):
         """wrk against one of them. `body`, `more`, `path`: as of `load.measure`."""
         how = {"body": 0} | how
-        cpu = self.options.proxy_cpu if self.together else self.options.load_cpu
+        cpu = how.pop("cpu", self.options.proxy_cpu if self.together else self.options.load_cpu)
         return measure(
             self.wrk,
             self.started,
@@ -45,11 +45,14 @@ class MatchUp:
             **how,
         )
 
+    def takes_part(self, scenario, name):
+        return not scenario.needs_bodies or self.started[name].has_bodies
+
     def warm_up(self):
+        first = self.scenarios[0]
         for name in self.started:
-            result = self.load(name, self.options.connections, 1)
-            self.answered[name] += result["requests"]
-            self.loaded[name] = result["memory"]
+            if self.takes_part(first, name):
+                self.answered[name] += first.load(self, name, 1)["requests"]
 
     def rounds(self):
         if not self.options.quick:
@@ -62,7 +65,7 @@ class MatchUp:
             if scenario.together:
                 self.bring_together(True)
             for name, figures in entry.items():
-                if not scenario.needs_bodies or self.started[name].has_bodies:
+                if self.takes_part(scenario, name):
                     self.measure(scenario, name, figures, number)
             if scenario.together:
                 self.bring_together(False)
@@ -71,17 +74,19 @@ class MatchUp:
         return entry
 
     def measure(self, scenario, name, figures, number):
-        """What stays disturbed is kept, but apart from what counts."""
+        """What stays disturbed is kept, but apart from what counts (unless it is to be shown all the same)."""
         once = partial(self.once, scenario, name)
         result = undisturbed(once, 0 if self.options.quick else RETRIES)
         if result["errors"]:
             print(f"FAULT: {name}: {result['errors']} errors in round {number} of {scenario.name}")
         figures["errors"] += result["errors"]
         figures["other"] = max(figures["other"], result["other"])
-        told = {column.key: result[column.key] for column in scenario.columns if column.key in result}
-        if result["other"] > DISTURBED and not self.options.quick:
+        has_cost = bool(self.started[name].programs)
+        told = {key: result[key] for key in scenario.keys() if key in result and (result[key] or has_cost)}
+        is_disturbed = result["other"] > DISTURBED and not self.options.quick
+        if is_disturbed:
             figures.setdefault("disturbed", {})[scenario.name] = told | {"other": result["other"]}
-        else:
+        if not is_disturbed or self.options.show_untrusted:
             figures |= told
 
     def once(self, scenario, name):

@@ -3,25 +3,38 @@
 import argparse
 from pathlib import Path
 
+import tls
 from entries import CONTESTANTS
+from groups import GROUPS
 from scenarios import SCENARIOS
 
 NAMES = [contestant.name for contestant in CONTESTANTS]
 DEFAULT = [contestant.name for contestant in CONTESTANTS if contestant.is_default]
 # Measured before the rounds, on a fresh instance of each.
 IDLE = "idle"
-ALL = [*SCENARIOS, IDLE]
+USUAL = [*SCENARIOS, IDLE]
+ALL = [*USUAL, tls.NAME, *GROUPS]
 
 
 def parser_of(description):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--quick", action="store_true", help="one short round: shows that everything works, measures nothing"
+        "--quick",
+        action="store_true",
+        help="one short round of every scenario: shows that everything works, measures nothing",
     )
     parser.add_argument(
-        "--install", action="store_true", help="install what is missing (apt, and a virtual environment)"
+        "--install",
+        nargs="?",
+        const="all",
+        choices=("all", "apt"),
+        help="install what is missing, from apt, PyPI and crates.io; or from apt alone",
     )
-    parser.add_argument("--scenarios", metavar="NAME,NAME", help=f"of {', '.join(ALL)}")
+    parser.add_argument(
+        "--scenarios", metavar="NAME,NAME", help=f"of {', '.join(ALL)} (default: {', '.join(USUAL)})"
+    )
+    parser.add_argument("--all", action="store_true", help="every scenario")
+    parser.add_argument("--churn", type=float, default=0, metavar="MINUTES", help="of connections that come and go")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement; 2 at most where little is counted")
     parser.add_argument("--connections", type=int, default=64)
@@ -34,7 +47,9 @@ def parser_of(description):
     parser.add_argument("--before", metavar="BINARY", help="measure this countersign too, as countersign-before")
     parser.add_argument("--proxy-cpu", type=int, default=1)
     parser.add_argument("--load-cpu", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write every round to this file")
+    parser.add_argument("--json", type=Path, help="write every round to this file, trusted or not")
+    parser.add_argument("--show-untrusted", action="store_true", help="show figures that are not to be trusted, too")
+    parser.add_argument("--require-targets", action="store_true", help="exit 1 when a target does not hold")
     return parser
 
 
@@ -49,7 +64,8 @@ def options_of(description):
         parser.error(f"no such contestant: {', '.join(sorted(unknown))}")
     if options.before:
         options.contestants.append("countersign-before")
-    wanted = options.scenarios.split(",") if options.scenarios else list(ALL)
+    usual = ALL if options.all or options.quick else USUAL
+    wanted = options.scenarios.split(",") if options.scenarios else list(usual)
     if unknown := set(wanted) - set(ALL):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
     if options.no_single:
@@ -57,5 +73,7 @@ def options_of(description):
     if IDLE not in wanted:
         options.idle = 0
     options.scenarios = [scenario for name, scenario in SCENARIOS.items() if name in wanted]
+    options.groups = [group for name, group in GROUPS.items() if name in wanted]
+    options.tls = tls.NAME in wanted
     options.seconds_of = lambda scenario: min(2, options.seconds) if scenario.is_short else options.seconds
     return options

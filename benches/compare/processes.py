@@ -29,8 +29,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def set_of(cpu):
+    return cpu if isinstance(cpu, set) else {cpu}
+
+
 class Program:
-    """A program in a process group of its own, on one CPU; its output goes to a file. Ends with us."""
+    """A program in a process group of its own, on one CPU (or some); its output goes to a file. Ends with us."""
 
     def __init__(self, name, command, cpu, directory, realtime=False, environment=None, stdout=None):
         self.name = name
@@ -38,7 +42,7 @@ class Program:
         self.realtime = False
 
         def prepare():
-            os.sched_setaffinity(0, {cpu})
+            os.sched_setaffinity(0, set_of(cpu))
             if realtime:
                 try:
                     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
@@ -99,7 +103,7 @@ class Program:
     def move_to(self, cpu):
         for pid in self.tree():
             for thread in os.listdir(f"/proc/{pid}/task"):
-                os.sched_setaffinity(int(thread), {cpu})
+                os.sched_setaffinity(int(thread), set_of(cpu))
 
     def stop(self):
         if self in running:

@@ -2,12 +2,41 @@
 
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 OURS = "countersign"
 # A sidecar stands before an application: that is what a check inside the application is compared with.
 CHAIN = "countersign+fastapi"
+
+
+RATIOS = (
+    "Figures are medians over the rounds. Ratios are taken inside each round, then the median: more than 1 is better for "
+    "what is counted by the second, worse for the rest."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """What was measured of one scenario: round by round, by contestant, by column."""
+
+    name: str
+    what: str
+    columns: list
+    rounds: list
+    names: list
+    plotted: object
+    # Who is set against whom.
+    pairs: list
+    # Of the contestants that everybody is measured with, in rounds they share.
+    is_usual: bool = False
+
+
+def section_tables(section):
+    figures = figures_table(section.rounds, section.names, section.columns)
+    ratios = ratio_table(section.rounds, section.pairs, section.columns)
+    return [table for table in (figures, ratios) if table]
 
 
 def median_of(rounds, name, key):
@@ -43,12 +72,11 @@ def figures_table(rounds, names, columns):
         figures = [(median_of(rounds, name, column.key), column.digits) for column in columns]
         if any(value is not None for value, _ in figures):
             rows.append([name, *(cell(value, digits) for value, digits in figures)])
-    return table(["", *(column.heading for column in columns)], rows)
+    return table(["", *(column.heading for column in columns)], rows) if rows else ""
 
 
 def cell(value, digits):
-    """`direct` has no process, and so no cost."""
-    return "-" if value is None or value == 0 else f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def pairs(names):
@@ -58,11 +86,11 @@ def pairs(names):
     return [(name, other) for name, other in proxies + applications if name in names]
 
 
-def ratio_table(rounds, names, columns):
+def ratio_table(rounds, pairs, columns):
     """More than 1 is better for what is counted by the second, worse for everything else."""
     columns = [column for column in columns if column.better is not None]
     rows = []
-    for name, other in pairs(names):
+    for name, other in pairs:
         cells = [ratios_of(rounds, name, other, column.key) for column in columns]
         if any(cells):
             rows.append([f"{name} / {other}", *(f"{median(values):.2f}" if values else "-" for values in cells)])
