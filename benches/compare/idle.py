@@ -83,8 +83,9 @@ def settled_kib(pids):
     return resident_kib(pids)
 
 
-def idle_memory(running, count):
-    """MiB at start, MiB with `count` idle connections, KiB for each, and how many of some still serve."""
+def idle_memory(running, count, is_quick=False):
+    """MiB at start, MiB with `count` idle connections, KiB for each, and how many of some still serve. A quick look does not
+    wait for what is given back later."""
     message = good_request(running)
     # A first answer, so that every process that will serve is there.
     for connection in open_connections(running.port, 1, message):
@@ -92,7 +93,7 @@ def idle_memory(running, count):
     serving = running.serving()
     start = resident_kib(serving)
     connections = open_connections(running.port, count, message)
-    held = settled_kib(serving)
+    held = resident_kib(serving) if is_quick else settled_kib(serving)
     asked = connections[:: max(1, count // SAMPLES)]
     alive = 0
     for connection in asked:

@@ -42,6 +42,7 @@ TARGETS = [
     Target("TLS: CPU per full handshake", "tls", "full_cpu", US, "nginx", 1.0),
     Target("TLS: CPU per full handshake", "tls", "full_cpu", US, "haproxy", 1.0),
     Target("what two workers do, in workers", "workers", "gain", "two workers", None, 1.8, is_least=True),
+    Target("the same, new connections", "workers", "fresh_gain", "two workers", None, 1.8, is_least=True),
     Target("CPU per request, 10,000 rules to 10", "rules", "many_cpu", "10,000 rules", "10 rules", 1.05),
     Target("CPU per request, 10,000 services to 10", "services", "many_cpu", "10,000 services", "10 services", 1.05),
     Target("CPU per request, last third of a churn to the first", "churn", "churn_cpu", "last", "first", 1.05),

@@ -4,28 +4,16 @@ that tells but what a request costs.
 One worker is measured on its own CPU, the load on the other; two workers share both CPUs with the load. *Gain* is what two
 CPUs would do at the cost a request had there, in workers: twice the one worker's cost by that of two, less the share of
 the machine that stood idle although there was work (workers that wait for each other, or an uneven share, show there).
-Requests are of two kinds: small ones, and ones that are slow to judge, which leave the load little to do: their rate is
-the sidecar's own, and tells the same without arithmetic.
+No request that is slow to judge could make the sidecar the larger part: what a path costs is bounded.
 """
 
 import dataclasses
-import sys
 
-from contestants import HERE, start_countersign
+from contestants import start_countersign
 from processes import set_of
-from scenarios import Column, Scenario, common
-
-sys.path.append(str(HERE.parent / "traffic"))
+from scenarios import ALONE, Column, Scenario, common
 
 ONE, TWO = "one worker", "two workers"
-
-
-def slow_path():
-    """The path that is most work to judge, below one that may be called."""
-    from bad import LONGEST, TRICKS
-
-    prefix = "/api/npu/results/"
-    return prefix + TRICKS * ((LONGEST - len(prefix)) // len(TRICKS))
 
 
 def both(setting):
@@ -40,32 +28,34 @@ STARTS = {ONE: start_countersign, TWO: start_two}
 
 
 def load(match_up, name, seconds):
-    """Small requests for half of the time, slow ones for the other half."""
+    """Small requests over kept connections, then each on a new one."""
     upstream, cpus = match_up.backend.programs[0], match_up.options.load_cpu
     if name == TWO:
         upstream.move_to(both(match_up.setting))
         cpus = ",".join(str(cpu) for cpu in sorted(both(match_up.setting)))
-    small = match_up.load(name, match_up.options.connections, seconds, cpu=cpus)
-    slow = match_up.load(name, match_up.options.connections, seconds, cpu=cpus, path=slow_path())
+    kept = match_up.load(name, match_up.options.connections, seconds, cpu=cpus)
+    fresh = match_up.load(name, match_up.options.connections, seconds, cpu=cpus, more=ALONE)
     upstream.move_to(match_up.options.load_cpu)
     figures = {
-        "workers_cpu": small["cpu"],
-        "workers_unused": small["unused"] * 100,
-        "slow_rate": slow["rate"],
-        "slow_cpu": slow["cpu"],
-        "slow_load": slow["load_cpu"],
+        "workers_rate": kept["rate"],
+        "workers_cpu": kept["cpu"],
+        "workers_idle": kept["unused"] * 100,
+        "fresh_rate": fresh["rate"],
+        "fresh_cpu": fresh["cpu"],
+        "fresh_idle": fresh["unused"] * 100,
     }
-    both_kinds = {"errors": small["errors"] + slow["errors"], "requests": small["requests"] + slow["requests"]}
-    return figures | common(both_kinds | {"other": max(small["other"], slow["other"])})
+    counts = {key: kept[key] + fresh[key] for key in ("errors", "requests")}
+    return figures | common(counts | {"other": max(kept["other"], fresh["other"])})
 
 
 def finish(rounds):
     """What can be told only of both."""
     for entry in rounds:
         one, two = entry.get(ONE, {}), entry.get(TWO, {})
-        if "workers_cpu" in one and "workers_cpu" in two:
-            at_work = 1 - two["workers_unused"] / 100
-            two["gain"] = 2 * one["workers_cpu"] / two["workers_cpu"] * at_work
+        for kind, gain in (("workers", "gain"), ("fresh", "fresh_gain")):
+            if f"{kind}_cpu" in one and f"{kind}_cpu" in two:
+                at_work = 1 - two[f"{kind}_idle"] / 100
+                two[gain] = 2 * one[f"{kind}_cpu"] / two[f"{kind}_cpu"] * at_work
 
 
 SCENARIO = Scenario(
@@ -73,13 +63,15 @@ SCENARIO = Scenario(
     "one worker on one CPU, two workers on two",
     [
         Column("gain", "gain, in workers", 2, None),
+        Column("workers_rate", "req/s", 0, True),
         Column("workers_cpu", "CPU us/req", 1, False),
-        Column("workers_unused", "idle %", 1, None),
-        Column("slow_rate", "slow req/s", 0, True),
-        Column("slow_cpu", "CPU us/slow req", 0, False),
-        Column("slow_load", "of the load", 0, None),
+        Column("workers_idle", "idle %", 1, None),
+        Column("fresh_gain", "new connections: gain", 2, None),
+        Column("fresh_rate", "/s", 0, True),
+        Column("fresh_cpu", "CPU us each", 1, False),
+        Column("fresh_idle", "idle %", 1, None),
     ],
     load,
-    plotted="slow_rate",
+    plotted="workers_cpu",
     steady="workers_cpu",
 )
