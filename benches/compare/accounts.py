@@ -1,4 +1,4 @@
-"""What a contestant cost while something ran: CPU time, the most memory it held, and how busy others kept the machine."""
+"""What a contestant cost while something ran: CPU time, the most memory it held; and how busy others were meanwhile."""
 
 import os
 import threading
@@ -46,8 +46,8 @@ class Account:
 
 
 class Memory:
-    """The most that processes held while it watched, in KiB: the kernel's own record where it can be begun anew, else by
-    looking now and then."""
+    """The most that processes held while it watched, in KiB: the kernel's own record where that can be begun anew, else
+    by looking now and then."""
 
     def __init__(self, pids):
         self.pids = pids

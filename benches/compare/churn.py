@@ -54,7 +54,8 @@ def section_of(slices, minutes):
     third = len(slices) // 3
     parts = {"first": slices[:third], "middle": slices[third:-third], "last": slices[-third:]}
     entry = {
-        name: {column.key: median(one[column.key] for one in part) for column in COLUMNS} for name, part in parts.items()
+        name: {column.key: median(one[column.key] for one in part) for column in COLUMNS}
+        for name, part in parts.items()
     }
     what = f"connections come and go for {minutes:g} minutes, in thirds"
     return Section(NAME, what, COLUMNS, [entry], list(parts), COLUMNS[2], [("last", "first")])

@@ -86,7 +86,7 @@ def configure(setting, directory, template, name, **values):
     text = (HERE / template).read_text()
     for key, value in values.items():
         text = text.replace(f"@{key.upper()}@", str(value))
-    setting.configurations[template] = text
+    setting.configurations[template + values.get("protocol", "")] = text
     path = directory / name
     path.write_text(text)
     return path
@@ -152,8 +152,8 @@ def start_haproxy_plain(setting, backend):
 
 
 def start_countersign(setting, backend, audit=None, binary=None, mode="enforce", change=None, others=(), workers=1):
-    """With the configuration that is shipped for the fleet; flags say what is other here than there. `change` makes another
-    configuration of it; `others` have keys too."""
+    """With the configuration that is shipped for the fleet; flags say what is other here than there. `change` makes
+    another configuration of it; `others` have keys too."""
     directory, port, admin = place(setting, "countersign"), free_port(), free_port()
     for name in ("state", "keys", "audit"):
         (directory / name).mkdir(mode=0o700)

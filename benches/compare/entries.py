@@ -97,7 +97,9 @@ CONTESTANTS = [
     Contestant("pingora", "plain proxy", start_pingora, is_default=False, missing=without_pingora),
     Contestant("pingora-hmac", "verifies in Rust", start_pingora_hmac, True, missing=without_pingora),
     Contestant("countersign", "as shipped, enforced, audit to a file", start_countersign, True, missing=without_binary),
-    Contestant("countersign-devnull", "audit that nobody keeps", start_countersign_unwritten, True, missing=without_binary),
+    Contestant(
+        "countersign-devnull", "audit that nobody keeps", start_countersign_unwritten, True, missing=without_binary
+    ),
     Contestant("countersign-log", "mode log, audit to a file", start_countersign_log, missing=without_binary),
     Contestant("countersign-outbound", "signs, audit to a file", start_countersign_outbound, missing=without_binary),
     Contestant(
@@ -110,7 +112,6 @@ CONTESTANTS = [
         start_fastapi_guarded,
         True,
         is_default=False,
-       
         missing=without_python,
     ),
     Contestant(
@@ -119,7 +120,6 @@ CONTESTANTS = [
         start_chain,
         True,
         is_default=False,
-       
         missing=without_chain,
     ),
 ]

@@ -37,7 +37,7 @@ GROUPS = {
 
 
 def is_here(name, known, setting, options):
-    """Whether a contestant is wanted and can be started: by its own name as one of `known`, or else because it is ours."""
+    """Whether a contestant is wanted and can be started: one of `known` by its name, any other because it is ours."""
     if name in known and name not in options.contestants:
         return False
     reason = known.get(name, known[OURS]).missing(setting)

@@ -1,4 +1,4 @@
-"""HTTP/2 with prior knowledge (h2c) to proxies that verify; all of them speak HTTP/1.1 to the upstream. The load is h2load."""
+"""HTTP/2 with prior knowledge (h2c), by h2load, to proxies that verify; all of them speak HTTP/1.1 to the upstream."""
 
 import re
 import shutil

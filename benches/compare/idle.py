@@ -84,8 +84,8 @@ def settled_kib(pids):
 
 
 def idle_memory(running, count, is_quick=False):
-    """MiB at start, MiB with `count` idle connections, KiB for each, and how many of some still serve. A quick look does not
-    wait for what is given back later."""
+    """MiB at start, MiB with `count` idle connections, KiB for each, and how many of some still serve. A quick look
+    does not wait for what is given back later."""
     message = good_request(running)
     # A first answer, so that every process that will serve is there.
     for connection in open_connections(running.port, 1, message):

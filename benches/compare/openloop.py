@@ -5,8 +5,8 @@
 
 A request's time counts from the moment it was due: when all connections wait for an answer, it waits for one of them,
 and that is part of its time. Each connection has one request on it. What is still not answered some time after the last
-was due counts as answered then, and is told. How late requests were *sent* while a connection was free is told too: that
-is the generator's own doing. Prints one line of JSON.
+was due counts as answered then, and is told. How late requests were *sent* while a connection was free is told too:
+that is the generator's own doing. Prints one line of JSON.
 
 Sleeping is by select(), whose timeout has microseconds, on one epoll: epoll's own has milliseconds.
 """

@@ -30,9 +30,7 @@ def parser_of(description):
         choices=("all", "apt"),
         help="install what is missing, from apt, PyPI and crates.io; or from apt alone",
     )
-    parser.add_argument(
-        "--scenarios", metavar="NAME,NAME", help=f"of {', '.join(ALL)} (default: {', '.join(USUAL)})"
-    )
+    parser.add_argument("--scenarios", metavar="NAME,NAME", help=f"of {', '.join(ALL)} (default: {', '.join(USUAL)})")
     parser.add_argument("--all", action="store_true", help="every scenario")
     parser.add_argument("--churn", type=float, default=0, metavar="MINUTES", help="of connections that come and go")
     parser.add_argument("--rounds", type=int, default=5)

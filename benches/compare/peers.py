@@ -1,4 +1,4 @@
-"""Peers that do not come with the system: Envoy from PyPI, and Pingora built from benches/pingora. How each is started."""
+"""Peers that do not come with the system, and how they are started: Envoy from PyPI, Pingora from benches/pingora."""
 
 import ctypes.util
 import os
@@ -40,7 +40,16 @@ def start_envoy(setting, backend, verifies=False):
         script = configure(setting, directory, "envoy.lua", "envoy.lua", id=SERVICE, key=KEY, crypto=crypto)
         values = {"filter": LUA.format(script), "removed": ""}
     path = configure(setting, directory, "envoy.yaml", "envoy.yaml", port=port, backend=backend, **values)
-    command = [find_envoy(), "--config-path", path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
+    command = [
+        find_envoy(),
+        "--config-path",
+        path,
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "warn",
+    ]
     name = "envoy-lua-hmac" if verifies else "envoy"
     return Running(port, [Program(name, command, setting.proxy_cpu, directory).wait_for_port(port)])
 

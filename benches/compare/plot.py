@@ -1,5 +1,5 @@
-"""The figures as bars: one panel a scenario, an SVG written by hand. It brings its own ground, light or dark as the reader's
-screen is, so that it can be read on both."""
+"""The figures as bars: one panel a scenario, an SVG written by hand. It brings its own ground, light or dark as the
+reader's screen is, so that it can be read on both."""
 
 from html import escape
 
@@ -10,11 +10,13 @@ LABEL, VALUE, ROW, TITLE = 150, 70, 19, 44
 COLUMNS = 2
 
 STYLE = """
-.ground { fill: #ffffff } .text { fill: #24292f } .faint { fill: #57606a } .bar { fill: #9aa4ae } .ours { fill: #0969da }
-text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif } .title { font-weight: 600; font-size: 13px }
-.head { font-weight: 600; font-size: 15px }
+text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
+.title { font-weight: 600; font-size: 13px } .head { font-weight: 600; font-size: 15px }
+.ground { fill: #ffffff } .text { fill: #24292f } .faint { fill: #57606a }
+.bar { fill: #9aa4ae } .ours { fill: #0969da }
 @media (prefers-color-scheme: dark) {
-.ground { fill: #0d1117 } .text { fill: #e6edf3 } .faint { fill: #9198a1 } .bar { fill: #59636e } .ours { fill: #4493f8 }
+.ground { fill: #0d1117 } .text { fill: #e6edf3 } .faint { fill: #9198a1 }
+.bar { fill: #59636e } .ours { fill: #4493f8 }
 }"""
 
 
@@ -39,7 +41,9 @@ def panel(section, left, top):
         kind = "ours" if name.startswith(OURS) or OURS not in section.names else "bar"
         length = max(1.0, room * value / most)
         parts.append(text(left + LABEL - 8, y + 12, name, "text", "end"))
-        parts.append(f'<rect class="{kind}" x="{left + LABEL}" y="{y + 2}" width="{length:.1f}" height="{ROW - 6}" rx="2"/>')
+        parts.append(
+            f'<rect class="{kind}" x="{left + LABEL}" y="{y + 2}" width="{length:.1f}" height="{ROW - 6}" rx="2"/>'
+        )
         parts.append(text(left + LABEL + length + 6, y + 12, f"{value:,.{column.digits}f}", "text"))
     return parts
 
@@ -65,7 +69,8 @@ def plot(heading, below, sections):
     head = [text(MARGIN, MARGIN + 14, heading, "head text"), text(MARGIN, MARGIN + 33, below, "faint")]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"',
+            f'viewBox="0 0 {width} {height}">',
             f"<style>{STYLE}\n</style>",
             f'<rect class="ground" width="{width}" height="{height}"/>',
             *head,

@@ -12,8 +12,8 @@ CHAIN = "countersign+fastapi"
 
 
 RATIOS = (
-    "Figures are medians over the rounds. Ratios are taken inside each round, then the median: more than 1 is better for "
-    "what is counted by the second, worse for the rest."
+    "Figures are medians over the rounds. Ratios are taken inside each round, then the median: more than 1 is better "
+    "for what is counted by the second, worse for the rest."
 )
 
 

@@ -1,4 +1,4 @@
-"""Does a request cost more where there are more rules, or more services? Our own binary with 10, 1,000 and 10,000 of them."""
+"""Does a request cost more with more rules, or more services? Our own binary with 10, 1,000 and 10,000 of them."""
 
 from contestants import SERVICE, start_countersign
 from scenarios import Column, Scenario, common
@@ -11,8 +11,8 @@ def name_of(count, what):
 
 
 def more_rules(count):
-    """To the shipped rules, which stay: every tenth with a segment that may be anything, the others beside the path that
-    is asked for and elsewhere."""
+    """To the shipped rules, which stay: every tenth with a segment that may be anything, the others beside the path
+    that is asked for and elsewhere."""
 
     def change(text):
         rules = []

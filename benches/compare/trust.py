@@ -16,7 +16,9 @@ def straying(rounds, names, scenarios):
             disturbed = sum(scenario.name in entry[name].get("disturbed", {}) for entry in rounds)
             left = len(rounds) - disturbed
             if disturbed and left < min(ENOUGH, len(rounds)):
-                found.append(f"{scenario.name} of {name}: {disturbed} of {len(rounds)} rounds were disturbed by other work")
+                found.append(
+                    f"{scenario.name} of {name}: {disturbed} of {len(rounds)} rounds were disturbed by other work"
+                )
             elif scenario.steady and (share := spread(rounds, name, scenario.steady)) > STRAY:
                 found.append(f"{scenario.name} of {name}: a typical round is {share:.0%} off the median")
     return found

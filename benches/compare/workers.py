@@ -1,9 +1,9 @@
 """Do two workers do the work of two? On a machine of two CPUs the load needs some of them itself, so it is not the rate
 that tells but what a request costs.
 
-One worker is measured on its own CPU, the load on the other; two workers share both CPUs with the load. *Gain* is what two
-CPUs would do at the cost a request had there, in workers: twice the one worker's cost by that of two, less the share of
-the machine that stood idle although there was work (workers that wait for each other, or an uneven share, show there).
+One worker is measured on its own CPU, the load on the other; two workers share both CPUs with the load. *Gain* is what
+two CPUs would do at the cost a request had there, in workers: twice the one worker's cost by that of two, less the part
+of the machine that stood idle although there was work (workers that wait for each other, or share it unevenly).
 No request that is slow to judge could make the sidecar the larger part: what a path costs is bounded.
 """
 
