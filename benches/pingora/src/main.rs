@@ -4,7 +4,7 @@
 //! key prepared once: what makes it fast is switched on.
 
 use std::env;
-use std::process::exit;
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -103,14 +103,14 @@ impl ProxyHttp for Proxy {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let (listen, upstream, key) = match arguments.as_slice() {
         [listen, upstream] => (listen, upstream, None),
         [listen, upstream, id, key] => (listen, upstream, Some((id, key))),
         _ => {
             eprintln!("usage: countersign-bench-pingora LISTEN UPSTREAM [ID KEY]");
-            exit(2);
+            return ExitCode::from(2);
         }
     };
     let configuration = ServerConf { threads: 1, upstream_keepalive_pool_size: 128, ..ServerConf::default() };
