@@ -13,12 +13,12 @@
 //!
 //! **The bound.** Who writes a path decides how much it costs to read, so what may be made of one is bounded twice:
 //! [`Readings::MOST`] readings, and [`Readings::MOST_BYTES`] bytes of text, counting every text as it is made, whether it is
-//! new or not. Each of 384 readings is looked at by eight steps at most, so no path costs more than some
-//! hundred thousand instructions, ten times what an ordinary request takes (`benches/instructions` holds the figure). A
-//! path that would go beyond either is *overlong*, as is one of more than [`Readings::LONGEST`] bytes that is not clean:
-//! it is not read at all, and the rules take it for any path, so it needs a signature that every rule allows. So nothing
+//! new or not. Each reading is looked at by ten steps at most, so no path costs more than 0.7 million instructions to
+//! classify, the worst that search found (`benches/instructions`); before there was a bound it was ten times that. A path
+//! that would go beyond either is *overlong*, as is one of more than [`Readings::LONGEST`] bytes that is not clean: it is
+//! not read at all, and the rules take it for any path, so it needs a signature that every rule allows. So nothing
 //! gets through by being too much. What honest clients send stays far below: it takes seven kinds of tricks in one path
-//! to have 192 readings, and three of them in a kilobyte of path to make 16 KiB of text.
+//! to have 192 readings, and three of them in two kilobytes of path to make 16 KiB of text.
 //!
 //! Left out: Unicode normalization (no server known decodes `%EF%BC%8F` to a slash), and cutting at a NUL byte, which
 //! stretched prefix patterns guard.

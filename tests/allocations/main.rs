@@ -21,12 +21,12 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// What is sent, how often that may allocate, and how many bytes it may ask for.
 const BOUNDS: [(Requests, f64, f64); 6] = [
-    (Requests::Signed, 8.0, 6_720.0),
-    (Requests::Upload, 9.0, 7_960.0),
-    (Requests::Exempt, 8.0, 6_330.0),
-    (Requests::Refused, 13.0, 5_350.0),
-    (Requests::Escaped, 15.0, 7_170.0),
-    (Requests::Outbound, 14.0, 6_640.0),
+    (Requests::Signed, 7.0, 6_960.0),
+    (Requests::Upload, 8.0, 8_150.0),
+    (Requests::Exempt, 7.0, 6_500.0),
+    (Requests::Refused, 12.0, 5_480.0),
+    (Requests::Escaped, 14.0, 7_260.0),
+    (Requests::Outbound, 13.0, 6_870.0),
 ];
 
 /// Requests of the smaller round.

@@ -181,6 +181,15 @@ fn what_is_made_of_the_worst_paths_is_bounded_and_they_are_guarded() {
 }
 
 #[test]
+fn as_many_readings_as_are_allowed_can_be_had() {
+    let path = r"/Aa.b;A2%54\/%253b5%3A%65././APA///../%/..\//.%2fh%2F%252f;...;%\.3b;/..//...i/..%2fAAPI%c%2e";
+    let readings = Readings::of(path);
+    let bytes: usize = readings.all().map(|reading| reading.text().len()).sum();
+    assert_eq!((readings.all().len(), bytes), (Readings::MOST, 16_164));
+    assert_eq!(texts(path), naive::readings(path));
+}
+
+#[test]
 fn the_making_ends_with_the_text_that_goes_beyond_a_bound() {
     let mut made = Made::default();
     let add = |made: &mut Made, text: String| made.add(&text, Steps::default(), Case::Kept);
