@@ -1,6 +1,7 @@
 """TLS: benches/tls, with its own contestants and rounds; its figures stand beside the others."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -22,6 +23,10 @@ COLUMNS = [
 
 def run_tls(options, setting):
     """Gives the section, the doubts and whether anybody failed."""
+    missing = [name for name in ("openssl", setting.binary) if not shutil.which(name)]
+    if missing:
+        print(f"left out: {NAME}: {missing[0]} is missing")
+        return None, [], False
     path = setting.directory / "tls.json"
     command = [sys.executable, HERE.parent / "tls", "--json", path, "--binary", setting.binary]
     command += ["--quick"] if options.quick else ["--rounds", str(options.rounds), "--seconds", str(options.seconds)]
