@@ -261,6 +261,7 @@ impl Client {
             After::Keep | After::Close => {}
             After::Linger => self.linger(worker).await,
         }
+        self.buffer.release(&worker.buffers);
     }
 
     async fn request(&mut self, worker: &Worker, head: Result<RequestHead, HeadEnd>) -> After {

@@ -7,6 +7,7 @@ use super::body::BodyLength;
 use super::buffer::{Buffer, BufferPool, LARGE};
 use super::socket::Socket;
 use crate::request::framing::{ChunkReader, ChunkStep, Framing, trailer_fields};
+use crate::signature::headers::{SIGNATURE, TIMESTAMP};
 use ::h2::{Reason, RecvStream, SendStream};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -23,6 +24,9 @@ pub const STREAM_WINDOW: u32 = 128 * 1024;
 pub const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of one stream that wait to be written.
 pub const SEND_BUFFER: usize = 64 * 1024;
+const REQUEST_ID: &str = "X-Request-ID";
+/// Nearly no head has more; a map of fields that grows is hashed anew.
+const USUAL_FIELDS: usize = 24;
 /// Whoever waits at the other end of a pipe has timers of its own.
 pub const NO_TIMER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -114,11 +118,19 @@ pub fn is_of_connection(name: &[u8]) -> bool {
     NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
+/// Is the value of this field another in each message? Then it gets no place in the table of the other side (RFC 7541): it
+/// would push out what comes again, and h2 compares each new value with all that the table holds under the name.
+fn is_new_each_time(name: &[u8]) -> bool {
+    [REQUEST_ID, TIMESTAMP, SIGNATURE].iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
 /// Copies header lines, but for those that speak about a connection. `None`: one cannot be said in HTTP/2.
 pub fn copy_fields<'f>(fields: impl Iterator<Item = (&'f [u8], &'f [u8])>, to: &mut HeaderMap) -> Option<()> {
+    to.try_reserve(USUAL_FIELDS).ok()?;
     for (name, value) in fields.filter(|(name, _)| !is_of_connection(name)) {
-        let name = HeaderName::from_bytes(name).ok()?;
-        to.try_append(name, HeaderValue::from_bytes(value).ok()?).ok()?;
+        let mut value = HeaderValue::from_bytes(value).ok()?;
+        value.set_sensitive(is_new_each_time(name));
+        to.try_append(HeaderName::from_bytes(name).ok()?, value).ok()?;
     }
     Some(())
 }
@@ -277,5 +289,22 @@ impl Sender {
     pub async fn gone(&mut self) {
         // An error says the same.
         let _ = poll_fn(|cx| self.stream.poll_reset(cx)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_each_time_gets_no_place_in_the_table_of_the_other_side() {
+        let names =
+            ["X-Request-ID", "x-service-timestamp", "X-Service-Signature", "X-Service-ID", "Date", "Connection"];
+        let mut fields = HeaderMap::new();
+        copy_fields(names.iter().map(|name| (name.as_bytes(), &b"1"[..])), &mut fields).unwrap();
+        let marked =
+            |is| fields.iter().filter(move |(_, value)| value.is_sensitive() == is).map(|(name, _)| name.as_str());
+        assert_eq!(marked(true).collect::<Vec<_>>(), ["x-request-id", "x-service-timestamp", "x-service-signature"]);
+        assert_eq!(marked(false).collect::<Vec<_>>(), ["x-service-id", "date"]);
     }
 }

@@ -34,11 +34,13 @@ use ::h2::server::{Builder, Connection, SendResponse};
 use ::h2::{Reason, RecvStream};
 use bytes::Bytes;
 use http::Request;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tokio::time::Sleep;
 
 /// What a client that speaks HTTP/2 from the start begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -81,15 +83,6 @@ pub(super) async fn serve(worker: &Rc<Worker>, client: Client) {
     let (template, socket, ahead) = client.split();
     let meter = Rc::new(Meter::default());
     let io = Metered::new(socket.into_stream(), ahead, Rc::clone(&meter));
-    // Our own 431 comes first: h2's has no body. It counts 32 bytes for each field.
-    let list = limits.head + 64 * limits.fields;
-    let handshake = Builder::new()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(CONCURRENT)
-        .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER)
-        .handshake(io);
     // Made first, so that the connection ends before it, and the streams with the connection.
     let mut session = Session {
         worker,
@@ -102,12 +95,29 @@ pub(super) async fn serve(worker: &Rc<Worker>, client: Client) {
         is_draining: false,
     };
     // Held once, and lent: h2's state is 1.5 KiB, and each hand it passes through by value would keep room for it.
-    let mut connection = match tokio::time::timeout(timeouts.head, handshake).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(error = told(&error), "no HTTP/2 with a client"),
-        Err(_) => return worker.metrics.timed_out("first_byte"),
-    };
+    // Its beginning is boxed, and so is its end below.
+    let begun = Box::pin(begin(worker, io, &session.limits, timeouts.head)).await;
+    let Some(mut connection) = begun else { return };
     session.serve(&mut connection).await;
+}
+
+/// The first frames of both sides.
+async fn begin(worker: &Worker, io: Metered, limits: &HeadLimits, within: Duration) -> Option<Frames> {
+    // Our own 431 comes first: h2's has no body. It counts 32 bytes for each field.
+    let list = limits.head + 64 * limits.fields;
+    let handshake = Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(CONCURRENT)
+        .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .handshake(io);
+    match tokio::time::timeout(within, handshake).await {
+        Ok(Ok(connection)) => return Some(connection),
+        Ok(Err(error)) => tracing::debug!(error = told(&error), "no HTTP/2 with a client"),
+        Err(_) => worker.metrics.timed_out("first_byte"),
+    }
+    None
 }
 
 /// What every stream of a connection is served with.
@@ -148,8 +158,10 @@ impl Session<'_> {
     async fn serve(&mut self, connection: &mut Frames) {
         let mut quiet_since = clock::monotonic();
         let mut written = 0;
+        // Beyond any connection's life: reset before it is polled.
+        let mut timer = pin!(tokio::time::sleep(Duration::from_secs(365 * 24 * 3600)));
+        let mut drain = pin!(self.worker.drain.notified());
         loop {
-            let drain = self.worker.drain.notified();
             if self.worker.draining.get() && !self.is_draining {
                 self.is_draining = true;
                 quiet_since = clock::monotonic();
@@ -168,19 +180,19 @@ impl Session<'_> {
                     }
                     None => return,
                 },
-                verdict = watch(&self.meter, quiet_until, self.timeouts.head) => match verdict {
+                verdict = watch(&self.meter, timer.as_mut(), quiet_until, self.timeouts.head) => match verdict {
                     // What was queued is still being taken.
                     Verdict::Idle if connection.has_streams() && self.meter.written() > written => {
                         written = self.meter.written();
                         quiet_since = clock::monotonic();
                     }
-                    verdict => return self.close(connection, verdict).await,
+                    verdict => return Box::pin(self.close(connection, verdict)).await,
                 },
                 Some(ended) = self.streams.join_next() => {
                     note_panic(ended);
                     quiet_since = clock::monotonic();
                 }
-                () = drain, if !self.is_draining => {}
+                () = &mut drain, if !self.is_draining => {}
             }
         }
     }
@@ -207,13 +219,14 @@ impl Session<'_> {
         let (ours, theirs) = pipe(PIPE);
         let client = (self.template.make)(Socket::new(Stream::Pipe(theirs)));
         let worker = Rc::clone(self.worker);
-        self.streams.spawn_local(async move {
+        // Boxed: a set moves what it is given several times, and this is some kilobytes.
+        self.streams.spawn_local(Box::pin(async move {
             let pipe = Socket::new(Stream::Pipe(ours));
             tokio::join!(
                 stream::carry(respond, body, framing, to_head, pipe, &worker),
                 client.serve_one(&worker, head)
             );
-        });
+        }));
     }
 
     async fn close(&mut self, connection: &mut Frames, verdict: Verdict) {
@@ -241,9 +254,7 @@ impl Session<'_> {
 }
 
 /// Waits until the connection must end. Polled in the turn in which frames were read, it sees what they did.
-async fn watch(meter: &Meter, quiet_until: Option<Instant>, head: Duration) -> Verdict {
-    // Beyond any connection's life: reset before it is polled.
-    let mut timer = std::pin::pin!(tokio::time::sleep(Duration::from_secs(365 * 24 * 3600)));
+async fn watch(meter: &Meter, mut timer: Pin<&mut Sleep>, quiet_until: Option<Instant>, head: Duration) -> Verdict {
     let poll = |cx: &mut Context<'_>| {
         if let Some(kind) = meter.flood() {
             return Poll::Ready(Verdict::Flood(kind.code()));

@@ -56,6 +56,7 @@ pub(super) async fn carry(
             false
         }
     };
+    answer.buffer.release(&worker.buffers);
     if is_whole && !body.is_end_stream() {
         // What it sent is dropped with the body; until then no window opens for more.
         drop(pipe);

@@ -77,6 +77,7 @@ pub(super) async fn carry(mut send: SendRequest<Bytes>, scheme: &'static str, pi
     if is_cut {
         sender.reset(Reason::CANCEL);
     }
+    buffer.release(buffers);
 }
 
 async fn head(pipe: &Socket, buffer: &mut Buffer, buffers: &BufferPool) -> Option<RequestHead> {
