@@ -113,7 +113,7 @@ def start_backend(setting):
     return Running(port, [program])
 
 
-def start_nginx(setting, backend, template="nginx.conf", protocol=""):
+def start_nginx(setting, backend, template="nginx.conf", protocol="", workers=1):
     directory, port = place(setting, "nginx"), free_port()
     path = configure(
         setting,
@@ -129,6 +129,7 @@ def start_nginx(setting, backend, template="nginx.conf", protocol=""):
         id=SERVICE,
         key=KEY,
         protocol=protocol,
+        workers=workers,
     )
     command = [setting.nginx, "-p", directory, "-c", path, "-e", "stderr"]
     return Running(port, [Program("nginx", command, setting.proxy_cpu, directory).wait_for_port(port)])

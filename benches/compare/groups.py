@@ -1,6 +1,6 @@
 """Scenarios with contestants of their own: who is up for them, in rounds of their own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import http2
 import sizes
@@ -21,6 +21,8 @@ class Group:
     # (running, CPU of the load) to what it does wrong, beyond what everybody is asked.
     faults: object = lambda running, cpu: []
     missing: object = lambda setting: None
+    # By which other name of a contestant some are known, wanted and missing.
+    known_as: dict = field(default_factory=dict)
     # What can be told only of all contestants of a round.
     finish: object = lambda rounds: None
 
@@ -31,7 +33,13 @@ GROUPS = {
         Group(http2.SCENARIO, http2.STARTS, pairs, http2.faults, http2.missing),
         Group(sizes.OF_RULES, sizes.RULES, sizes.pairs),
         Group(sizes.OF_SERVICES, sizes.SERVICES, sizes.pairs),
-        Group(workers.SCENARIO, workers.STARTS, lambda names: [(workers.TWO, workers.ONE)], finish=workers.finish),
+        Group(
+            workers.SCENARIO,
+            workers.STARTS,
+            lambda names: [(two, one) for one, two in workers.PAIRS.items() if {one, two} <= set(names)],
+            known_as=workers.KNOWN_AS,
+            finish=workers.finish,
+        ),
     )
 }
 
@@ -55,10 +63,10 @@ def run_group(group, options, setting, wrk, backend, known):
     started, failed = {}, False
     try:
         for name, start in group.starts.items():
-            if not is_here(name, known, setting, options):
+            if not is_here(group.known_as.get(name, name), known, setting, options):
                 continue
             started[name] = start(setting, backend.port)
-            found = basic_faults(name, started[name], known) + group.faults(started[name], options.load_cpu)
+            found = basic_faults(group, name, started[name], known) + group.faults(started[name], options.load_cpu)
             for fault in found:
                 print(f"FAULT: {group.scenario.name}: {name}: {fault}")
                 failed = True
@@ -82,11 +90,11 @@ def run_group(group, options, setting, wrk, backend, known):
     return section, doubts, failed
 
 
-def basic_faults(name, running, known):
+def basic_faults(group, name, running, known):
     """A peer that speaks nothing but HTTP/2 is asked by h2load alone."""
     if name in known and name != OURS:
         return []
     try:
-        return known[OURS].faults(running)
+        return known[group.known_as.get(name, OURS)].faults(running)
     except (OSError, ValueError) as error:
         raise Failure(f"{name} did not answer: {error}") from error

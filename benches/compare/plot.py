@@ -3,11 +3,12 @@ reader's screen is, so that it can be read on both."""
 
 from html import escape
 
-from report import OURS, median_of
+from report import median_of
 
 WIDTH, MARGIN, GAP = 470, 20, 26
 LABEL, VALUE, ROW, TITLE = 150, 70, 19, 44
 COLUMNS = 2
+PEERS = ("direct", "nginx", "haproxy", "envoy", "pingora", "fastapi")
 
 STYLE = """
 text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
@@ -38,7 +39,7 @@ def panel(section, left, top):
     room = WIDTH - LABEL - VALUE
     for number, (name, value) in enumerate(values):
         y = top + TITLE + number * ROW
-        kind = "ours" if name.startswith(OURS) or OURS not in section.names else "bar"
+        kind = "bar" if name.startswith(PEERS) else "ours"
         length = max(1.0, room * value / most)
         parts.append(text(left + LABEL - 8, y + 12, name, "text", "end"))
         parts.append(

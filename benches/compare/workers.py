@@ -2,18 +2,22 @@
 that tells but what a request costs.
 
 One worker is measured on its own CPU, the load on the other; two workers share both CPUs with the load. *Gain* is what
-two CPUs would do at the cost a request had there, in workers: twice the one worker's cost by that of two, less the part
+two CPUs would do at the cost a request had there, in workers: twice the one worker's cost by that of two, less what
 of the machine that stood idle although there was work (workers that wait for each other, or share it unevenly).
-No request that is slow to judge could make the sidecar the larger part: what a path costs is bounded.
+nginx with Lua stands beside it: what the machine makes of two workers there. No request that is slow to judge could make
+the sidecar the larger part: what a path costs is bounded.
 """
 
 import dataclasses
+from itertools import product
 
-from contestants import start_countersign
+from contestants import start_countersign, start_nginx, start_nginx_lua
 from processes import set_of
 from scenarios import ALONE, Column, Scenario, common
 
 ONE, TWO = "one worker", "two workers"
+# One and two workers of each.
+PAIRS = {ONE: TWO, "nginx-lua, one": "nginx-lua, two"}
 
 
 def both(setting):
@@ -24,13 +28,25 @@ def start_two(setting, backend):
     return start_countersign(dataclasses.replace(setting, proxy_cpu=both(setting)), backend, workers=2)
 
 
-STARTS = {ONE: start_countersign, TWO: start_two}
+def start_two_of_nginx(setting, backend):
+    setting = dataclasses.replace(setting, proxy_cpu=both(setting))
+    return start_nginx(setting, backend, "nginx-lua.conf", " reuseport", workers=2)
+
+
+STARTS = {
+    ONE: start_countersign,
+    TWO: start_two,
+    "nginx-lua, one": start_nginx_lua,
+    "nginx-lua, two": start_two_of_nginx,
+}
+# By whose name they are known, wanted and missing.
+KNOWN_AS = {"nginx-lua, one": "nginx-lua-hmac", "nginx-lua, two": "nginx-lua-hmac"}
 
 
 def load(match_up, name, seconds):
     """Small requests over kept connections, then each on a new one."""
     upstream, cpus = match_up.backend.programs[0], match_up.options.load_cpu
-    if name == TWO:
+    if name in PAIRS.values():
         upstream.move_to(both(match_up.setting))
         cpus = ",".join(str(cpu) for cpu in sorted(both(match_up.setting)))
     kept = match_up.load(name, match_up.options.connections, seconds, cpu=cpus)
@@ -50,8 +66,8 @@ def load(match_up, name, seconds):
 
 def finish(rounds):
     """What can be told only of both."""
-    for entry in rounds:
-        one, two = entry.get(ONE, {}), entry.get(TWO, {})
+    for entry, (first, second) in product(rounds, PAIRS.items()):
+        one, two = entry.get(first, {}), entry.get(second, {})
         for kind, gain in (("workers", "gain"), ("fresh", "fresh_gain")):
             if f"{kind}_cpu" in one and f"{kind}_cpu" in two:
                 at_work = 1 - two[f"{kind}_idle"] / 100
