@@ -4,8 +4,8 @@ that tells but what a request costs.
 One worker is measured on its own CPU, the load on the other; two workers share both CPUs with the load. *Gain* is what
 two CPUs would do at the cost a request had there, in workers: twice the one worker's cost by that of two, less what
 of the machine that stood idle although there was work (workers that wait for each other, or share it unevenly).
-nginx with Lua stands beside it: what the machine makes of two workers there. No request that is slow to judge could make
-the sidecar the larger part: what a path costs is bounded.
+nginx with Lua stands beside it: what the machine makes of two workers there. No request that is slow to judge could
+make the sidecar the larger part: what a path costs is bounded.
 """
 
 import dataclasses
