@@ -94,15 +94,14 @@ pub(super) async fn serve(worker: &Rc<Worker>, client: Client) {
         is_fresh: true,
         is_draining: false,
     };
-    // Held once, and lent: h2's state is 1.5 KiB, and each hand it passes through by value would keep room for it.
     // Its beginning is boxed, and so is its end below.
     let begun = Box::pin(begin(worker, io, &session.limits, timeouts.head)).await;
     let Some(mut connection) = begun else { return };
     session.serve(&mut connection).await;
 }
 
-/// The first frames of both sides.
-async fn begin(worker: &Worker, io: Metered, limits: &HeadLimits, within: Duration) -> Option<Frames> {
+/// The first frames of both sides. Boxed: h2's state is 1.5 KiB, and each hand it passes through by value would keep room for it.
+async fn begin(worker: &Worker, io: Metered, limits: &HeadLimits, within: Duration) -> Option<Box<Frames>> {
     // Our own 431 comes first: h2's has no body. It counts 32 bytes for each field.
     let list = limits.head + 64 * limits.fields;
     let handshake = Builder::new()
@@ -113,7 +112,7 @@ async fn begin(worker: &Worker, io: Metered, limits: &HeadLimits, within: Durati
         .max_send_buffer_size(SEND_BUFFER)
         .handshake(io);
     match tokio::time::timeout(within, handshake).await {
-        Ok(Ok(connection)) => return Some(connection),
+        Ok(Ok(connection)) => return Some(Box::new(connection)),
         Ok(Err(error)) => tracing::debug!(error = told(&error), "no HTTP/2 with a client"),
         Err(_) => worker.metrics.timed_out("first_byte"),
     }
