@@ -33,11 +33,17 @@ TICK = 0.002
 PATIENCE = 10.0
 # Up to what length a path is read in every way an upstream could (`Readings::LONGEST`).
 LONGEST = 2048
-# As in benches/decision.rs: all the ways to write a path at once; no other was found to be as much work.
+# All the ways to write a path at once: read in more ways than are allowed, which is found out as late as can be.
 TRICKS = (
     "%0a%252f%5c%25%32%65..%2f//.%252e%25%32%65.%2520%253b%3b"
     "/..%252f%5c%2541/%41%253b%2f A/../%252e.%2f../x%252f\\%5c%20%2f%253b%2520..%2f%2541%2fA;%41 %25%32%65A..%2f%2541"
 ).replace(" ", "%20")
+# Just not too much to be read: `Readings::MOST` readings and all of `Readings::MOST_BYTES`. No other path was found to be
+# as much work.
+MOST_READINGS = (
+    "/api/internal/../..%2f;%252e..%2F%2F%/..%2f.A%5c./%2f.%2e/.;;A/2%2f%252f%%25%5c%20%250a%252fx%2E%2e;"
+    "..%32%6%3b2%%25A%2eA..f%5c/../API./a./..%2f..AP%25%2F./"
+)
 
 
 def malformed():
@@ -77,16 +83,16 @@ def unknown():
 
 
 def hostile():
-    """Paths of 1 to 2 KiB. Their readings reach guarded paths, so each needs a signature."""
+    """Their readings reach guarded paths, so each needs a signature; and the most work."""
     common = "/api/chat/" + "..%2f" * 250 + "api/internal/x"
     doubled = "/api/chat/" + "x%252f..%252f" * 120 + "..%252finternal"
-    return [*(request({}, path=path) for path in (common, doubled)), *worst()]
+    overlong = "/api/internal/" + TRICKS * ((LONGEST - 20) // len(TRICKS))
+    return [*(request({}, path=path) for path in (common, doubled, overlong)), *worst()]
 
 
 def worst():
     """The path that was found to be the most work."""
-    path = "/api/internal/" + TRICKS * ((LONGEST - 20) // len(TRICKS))
-    return [request({}, path=path)]
+    return [request({}, path=MOST_READINGS)]
 
 
 KINDS = {kind.__name__: kind for kind in (malformed, unsigned, forged, hostile, worst, unknown)}
