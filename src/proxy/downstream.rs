@@ -6,22 +6,24 @@
 
 use super::h2::{self, Begins, Template};
 use super::inbound;
+use super::last_word::turn_away;
 use super::outbound;
-use super::respond::{self, Wrapping};
+use super::read_head::HeadEnd;
+use super::respond;
 use super::secure::{self, Established, Secured};
 use super::worker::Worker;
 use crate::clock;
-use crate::config::{Config, Side};
+use crate::config::Side;
 use crate::request::certificate::ClientCertificate;
 use crate::request::client::{ClientAddress, Peer};
-use crate::request::head::{self, HeadFault, HeadLimits, RequestHead, TargetForms};
+use crate::request::fields::HeadRoom;
+use crate::request::head::{HeadFault, RequestHead};
 use crate::tls::handshake::Protocol;
-use crate::wire::buffer::Buffer;
-use crate::wire::socket::{Plain, Socket, Stream};
+use crate::wire::buffer::{Buffer, SMALL};
+use crate::wire::socket::{Plain, Socket};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
-use tokio::time::{timeout, timeout_at};
+use std::time::Duration;
 
 /// One client connection.
 pub(super) struct Client {
@@ -38,6 +40,19 @@ pub(super) struct Client {
     pub(super) is_stream: bool,
     /// Our own address on that connection.
     local: Option<SocketAddr>,
+    /// What one request left for the next; in a box of its own, because a connection that rests has none.
+    pub(super) spare: Option<Box<Spare>>,
+}
+
+/// Memory that a busy connection uses again for each request. One that rests holds none of it.
+#[derive(Default)]
+pub(super) struct Spare {
+    pub(super) request: HeadRoom,
+    pub(super) answer: HeadRoom,
+    /// What goes upstream first: the head, and what of the body came with it.
+    pub(super) up: Vec<u8>,
+    /// What goes to the client first.
+    pub(super) down: Vec<u8>,
 }
 
 /// What follows a request on its connection.
@@ -51,6 +66,40 @@ pub(super) enum After {
     Linger,
 }
 
+impl Spare {
+    /// Gives back what only a large message needed.
+    fn trim(&mut self) {
+        for text in [&mut self.up, &mut self.down] {
+            if text.capacity() > SMALL {
+                *text = Vec::new();
+            }
+        }
+        self.request.trim(SMALL);
+        self.answer.trim(SMALL);
+    }
+}
+
+/// Which wait for the first byte of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// On a fresh connection.
+    First,
+    /// Right behind a request, with all at hand that served it.
+    Next,
+    /// On a connection that rests, and has waited so long before.
+    Longer { than: Duration },
+}
+
+/// How a busy connection ceased to be one.
+enum Busy {
+    /// It waits for its next request, and has waited so long already.
+    Rests { for_now: Duration },
+    /// It is over.
+    Ends,
+    /// It is over, but for [`After::Linger`].
+    Lingers,
+}
+
 /// How a wait for the first byte ended.
 enum Woken {
     Bytes,
@@ -60,10 +109,8 @@ enum Woken {
 
 /// How long a fresh connection may still bring its first request once a drain has begun.
 pub(super) const LAST_REQUEST: Duration = Duration::from_secs(1);
-/// How long, and how many bytes, a client that is being answered may go on sending.
-const LINGER: Duration = Duration::from_secs(10);
-const LINGER_IDLE: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 64 * 1024 * 1024;
+/// How long behind a request the next is waited for before the connection gives up what serves requests.
+const REST: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end. Until the next request comes, this is what it holds, so what is rare is boxed, here and
 /// below, and there is one [`Client`] that everybody borrows.
@@ -94,26 +141,27 @@ pub(super) async fn serve(worker: &Rc<Worker>, plain: Plain, peer: Peer, listene
     }
 }
 
-/// No request will be read from it; but the client shall be able to read our answer, or why TLS did not come about.
-async fn turn_away(worker: &Worker, plain: Plain, own: Option<&respond::OwnAnswer>, peer: Peer, listener: usize) {
-    let mut client = Client::new(Socket::new(Stream::Plain(plain)), None, peer, listener);
-    if let Some(own) = own {
-        client.answer_unread(worker, own).await;
-    }
-    client.linger(worker).await;
-}
-
 impl Client {
     pub(super) fn new(socket: Socket, secured: Option<Rc<Secured>>, peer: Peer, listener: usize) -> Client {
         let direct = ClientAddress::of(peer, &[], []);
         let direct = (direct, direct.to_string().into());
-        Client { socket, buffer: Buffer::default(), peer, direct, listener, secured, is_stream: false, local: None }
+        Client {
+            socket,
+            buffer: Buffer::default(),
+            peer,
+            direct,
+            listener,
+            secured,
+            is_stream: false,
+            local: None,
+            spare: None,
+        }
     }
 
     /// Parts with the socket and what was read from it; what is known of the client goes to each stream.
     pub(super) fn split(self) -> (Template, Socket, Buffer) {
         let local = self.local_address();
-        let Client { socket, buffer, peer, direct, listener, secured, is_stream: _, local: _ } = self;
+        let Client { socket, buffer, peer, direct, listener, secured, is_stream: _, local: _, spare: _ } = self;
         let of_stream = move |socket| Client {
             socket,
             buffer: Buffer::default(),
@@ -123,6 +171,7 @@ impl Client {
             secured: secured.clone(),
             is_stream: true,
             local,
+            spare: None,
         };
         (Template::new(of_stream), socket, buffer)
     }
@@ -149,46 +198,73 @@ impl Drop for Open<'_> {
 impl Client {
     /// Serves requests one after the other.
     async fn serve(&mut self, worker: &Worker) {
-        let mut is_fresh = true;
+        let mut wait = Wait::First;
         loop {
             if self.buffer.is_empty() {
-                match self.first_byte(worker, is_fresh).await {
+                match self.first_byte(worker, wait).await {
                     Woken::Bytes => {}
                     Woken::Closed => return self.socket.farewell(),
                     Woken::TimedOut => {
                         self.socket.farewell();
-                        return worker.metrics.timed_out(if is_fresh { "first_byte" } else { "idle" });
+                        return worker.metrics.timed_out(if wait == Wait::First { "first_byte" } else { "idle" });
                     }
                 }
             }
-            is_fresh = false;
             // Boxed, so that an idle connection does not hold the room of a busy one.
-            match Box::pin(self.next(worker)).await {
-                // One that sends many requests at once takes its turns among the others.
-                After::Keep if !self.buffer.is_empty() => tokio::task::yield_now().await,
-                After::Keep => {}
-                After::Close => return,
-                After::Linger => return Box::pin(self.linger(worker)).await,
+            match Box::pin(self.busy(worker)).await {
+                Busy::Rests { for_now } => wait = Wait::Longer { than: for_now },
+                Busy::Ends => return,
+                Busy::Lingers => return Box::pin(self.linger(worker)).await,
             }
         }
     }
 
+    /// Serves requests until the connection rests or ends: what a request needs is not made anew for each.
+    async fn busy(&mut self, worker: &Worker) -> Busy {
+        let how = loop {
+            let after = self.next(worker).await;
+            self.spare.get_or_insert_default().trim();
+            match after {
+                // One that sends many requests at once takes its turns among the others.
+                After::Keep if !self.buffer.is_empty() => tokio::task::yield_now().await,
+                After::Keep => {
+                    let Some(_warm) = worker.keep_warm() else { break Busy::Rests { for_now: Duration::ZERO } };
+                    match self.first_byte(worker, Wait::Next).await {
+                        Woken::Bytes => {}
+                        Woken::Closed => {
+                            self.socket.farewell();
+                            break Busy::Ends;
+                        }
+                        Woken::TimedOut => break Busy::Rests { for_now: REST },
+                    }
+                }
+                After::Close => break Busy::Ends,
+                After::Linger => break Busy::Lingers,
+            }
+        };
+        self.spare = None;
+        how
+    }
+
     async fn next(&mut self, worker: &Worker) -> After {
-        let head = self.head(worker).await;
+        let head = self.read_head(worker).await;
         self.request(worker, head).await
     }
 
-    async fn first_byte(&mut self, worker: &Worker, is_fresh: bool) -> Woken {
-        let wait = {
+    async fn first_byte(&mut self, worker: &Worker, wait: Wait) -> Woken {
+        let mut until = clock::monotonic() + {
             let timeouts = &worker.shared.snapshot.load().config.timeouts;
-            if is_fresh { timeouts.head } else { timeouts.idle }
+            match wait {
+                Wait::First => timeouts.head,
+                Wait::Next => timeouts.idle.min(REST),
+                Wait::Longer { than } => timeouts.idle.saturating_sub(than),
+            }
         };
-        let mut until = clock::monotonic() + wait;
         loop {
             self.buffer.release(&worker.buffers);
             let drain = worker.drain.notified();
             if worker.draining.get() {
-                if !is_fresh {
+                if wait != Wait::First {
                     return Woken::Closed;
                 }
                 until = until.min(clock::monotonic() + LAST_REQUEST);
@@ -230,7 +306,7 @@ impl Client {
     /// HTTP/2 if the connection begins with its preface, else HTTP/1.1; `None` when nothing comes. What begins like the preface
     /// has `head` to become it, or something else.
     async fn what_comes(&mut self, worker: &Worker) -> Option<Protocol> {
-        match self.first_byte(worker, true).await {
+        match self.first_byte(worker, Wait::First).await {
             Woken::Bytes => {}
             Woken::Closed => return None,
             Woken::TimedOut => {
@@ -266,10 +342,14 @@ impl Client {
 
     async fn request(&mut self, worker: &Worker, head: Result<RequestHead, HeadEnd>) -> After {
         match head {
-            Ok(head) => match worker.routes[self.listener].side {
-                Side::Inbound(place) => inbound::serve(self, worker, &head, place).await,
-                Side::Outbound(place) => outbound::serve(self, worker, &head, place).await,
-            },
+            Ok(head) => {
+                let after = match worker.routes[self.listener].side {
+                    Side::Inbound(place) => inbound::serve(self, worker, &head, place).await,
+                    Side::Outbound(place) => outbound::serve(self, worker, &head, place).await,
+                };
+                head.leave(&mut self.spare.get_or_insert_default().request);
+                after
+            }
             Err(HeadEnd::Fault(fault)) => inbound::refuse_malformed(self, worker, fault).await,
             Err(HeadEnd::TimedOut) => {
                 worker.metrics.timed_out("head");
@@ -278,100 +358,5 @@ impl Client {
             }
             Err(HeadEnd::Gone) => After::Close,
         }
-    }
-
-    /// Our own last answer where no request was read.
-    async fn answer_unread(&mut self, worker: &Worker, own: &respond::OwnAnswer) {
-        let snapshot = worker.snapshot();
-        let mut out = Vec::new();
-        let mut made = [0; clock::REQUEST_ID];
-        let wrapping = Wrapping {
-            request_id: clock::request_id(clock::unix_micros(), &mut made),
-            headers: &snapshot.config.refusal_headers,
-            head_only: false,
-            keep: false,
-            announce_keep: false,
-        };
-        own.write(&mut out, &wrapping);
-        // The client may be gone; there is nothing else to tell it.
-        let _ = self.socket.write_all(&out, snapshot.config.timeouts.write_idle).await;
-    }
-
-    /// Reads one whole head; what comes behind it stays in the buffer.
-    async fn head(&mut self, worker: &Worker) -> Result<RequestHead, HeadEnd> {
-        let (limits, within) = {
-            let Config { limits, timeouts, .. } = &*worker.shared.snapshot.load().config;
-            (HeadLimits { head: limits.head, target: limits.target, fields: limits.headers }, timeouts.head)
-        };
-        let forms = match worker.routes[self.listener].side {
-            Side::Inbound(_) => TargetForms::Path,
-            Side::Outbound(_) => TargetForms::Any,
-        };
-        let mut until = None;
-        let mut looked_at = 0;
-        let mut line_is_good = false;
-        loop {
-            let begun = self.buffer.filled();
-            let end = head::find_end(begun, looked_at);
-            // Of a head that is not whole, what can be said already is said.
-            if !line_is_good && !matches!(end, Ok(Some(_))) {
-                head::early_fault(begun, &limits, forms)?;
-                line_is_good = begun.contains(&b'\n');
-            }
-            if let Some(end) = end? {
-                let head = RequestHead::parse_as(&begun[..end], &limits, forms)?;
-                self.buffer.consume(end);
-                return Ok(head);
-            }
-            looked_at = begun.len();
-            if begun.len() >= limits.head {
-                return Err(HeadEnd::Fault(HeadFault::HeadTooLong));
-            }
-            let until = *until.get_or_insert_with(|| clock::monotonic() + within);
-            self.more(worker, until, limits.head + 1).await?;
-        }
-    }
-
-    async fn more(&mut self, worker: &Worker, until: Instant, limit: usize) -> Result<(), HeadEnd> {
-        // A small block at least: `limit` bounds only what grows beyond it.
-        let limit = limit.max(crate::wire::buffer::SMALL);
-        match timeout_at(until.into(), self.socket.read(&mut self.buffer, &worker.buffers, limit)).await {
-            Err(_) => Err(HeadEnd::TimedOut),
-            Ok(Ok(0) | Err(_)) => Err(HeadEnd::Gone),
-            Ok(Ok(_)) => Ok(()),
-        }
-    }
-
-    /// Says that nothing more will be sent, and reads on for a while: a close with unread bytes would be a reset, and a
-    /// reset can overtake the answer.
-    async fn linger(&mut self, worker: &Worker) {
-        let discard = async {
-            let mut left = LINGER_BYTES;
-            loop {
-                let held = self.buffer.filled().len();
-                self.buffer.consume(held);
-                let read = self.socket.read(&mut self.buffer, &worker.buffers, crate::wire::buffer::LARGE);
-                match timeout(LINGER_IDLE, read).await {
-                    Ok(Ok(count)) if count > 0 && count <= left => left -= count,
-                    _ => return,
-                }
-            }
-        };
-        if self.socket.shutdown().await.is_ok() {
-            // The bound is the point; whether it was reached does not matter.
-            let _ = timeout(LINGER, discard).await;
-        }
-    }
-}
-
-enum HeadEnd {
-    Fault(HeadFault),
-    TimedOut,
-    Gone,
-}
-
-impl From<HeadFault> for HeadEnd {
-    fn from(fault: HeadFault) -> HeadEnd {
-        HeadEnd::Fault(fault)
     }
 }

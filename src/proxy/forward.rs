@@ -77,7 +77,16 @@ const FIRST_PIECE: Duration = Duration::from_secs(1);
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 
 /// Forwards a request that was let through, and its answer.
-pub(super) async fn forward<'e>(
+pub(super) async fn forward<'e>(client: &mut Client, exchange: Exchange<'e>, evidence: &mut Evidence<'e>) -> After {
+    let mut first = std::mem::take(&mut client.spare.get_or_insert_default().up);
+    let after = forward_in(&mut first, client, exchange, evidence).await;
+    client.spare.get_or_insert_default().up = first;
+    after
+}
+
+/// The same with memory for what goes upstream first.
+async fn forward_in<'e>(
+    first: &mut Vec<u8>,
     client: &mut Client,
     mut exchange: Exchange<'e>,
     evidence: &mut Evidence<'e>,
@@ -85,11 +94,12 @@ pub(super) async fn forward<'e>(
     let Exchange { worker, config, head, .. } = exchange;
     let written_as = if head.framing() == Framing::Chunked { WrittenAs::Chunked } else { WrittenAs::Plain };
     let mut upload = Transfer::new(head.framing().into(), written_as, rewrite::REQUEST_TRAILERS);
-    let mut first = Vec::with_capacity(head.size() + 256);
-    let mut signature = rewrite::request_head(&mut first, head, &exchange.known);
+    first.clear();
+    first.reserve(head.size() + 256);
+    let mut signature = rewrite::request_head(first, head, &exchange.known);
     let head_size = first.len();
     if !head.expects_continue() {
-        match first_piece(client, &exchange, &mut upload, &mut first).await {
+        match first_piece(client, &exchange, &mut upload, first).await {
             Ok(()) => {}
             Err(end) => return client_ended(client, &exchange, evidence, end, false).await,
         }
@@ -122,7 +132,7 @@ pub(super) async fn forward<'e>(
                     // The head names its target where the request has no Host; what of the body came with it stays.
                     let body = first.split_off(first.len() - body_size);
                     first.clear();
-                    signature = rewrite::request_head(&mut first, head, &exchange.known);
+                    signature = rewrite::request_head(first, head, &exchange.known);
                     first.extend_from_slice(&body);
                     continue;
                 }
@@ -130,10 +140,10 @@ pub(super) async fn forward<'e>(
         };
         if let Says::Ourselves(signer) = exchange.known.says {
             let begun = clock::monotonic();
-            signature.sign(&mut first, head, signer, clock::unix_seconds());
+            signature.sign(first, head, signer, clock::unix_seconds());
             evidence.took(begun);
         }
-        let attempt = Attempt { connection, first: &first, may_retry, in_flight: &mut in_flight };
+        let attempt = Attempt { connection, first, may_retry, in_flight: &mut in_flight };
         match once(client, &exchange, evidence, &mut upload, attempt).await {
             Some(after) => return after,
             None => worker.metrics.upstream_retried(),
@@ -177,10 +187,10 @@ async fn once(
         gate: Notify::new(),
     };
     let Connection { socket: upstream, buffer: upstream_buffer, .. } = &mut connection;
-    let Client { socket, buffer, .. } = client;
+    let Client { socket, buffer, spare, .. } = client;
     let relay = Relay { exchange, progress: &progress, client: socket, upstream };
     let ended = {
-        let answer = relay.run(upstream_buffer, evidence);
+        let answer = relay.run(upstream_buffer, spare.get_or_insert_default(), evidence);
         let client_side = client_side(exchange, &progress, socket, buffer, upstream, upload, written.is_ok());
         tokio::select! {
             biased;

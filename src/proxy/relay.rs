@@ -3,11 +3,13 @@
 //! Attacks and faults answered here: an answer cut two ways (502), an unasked 101 (502), a thousand 1xx (dropped, counted,
 //! and bounded by the first-byte timer), half an answer (cut, never a clean end), extra bytes (the connection is dropped).
 
+use super::downstream::Spare;
 use super::evidence::Evidence;
 use super::forward::{Exchange, Progress};
 use super::respond;
 use super::rewrite;
 use crate::clock;
+use crate::request::fields::HeadRoom;
 use crate::request::head::Version;
 use crate::telemetry::metrics::UpstreamFault;
 use crate::tls::handshake::tls_error;
@@ -53,10 +55,10 @@ pub(super) enum Ended {
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 impl Relay<'_> {
-    pub(super) async fn run(&self, buffer: &mut Buffer, evidence: &mut Evidence<'_>) -> Ended {
+    pub(super) async fn run(&self, buffer: &mut Buffer, spare: &mut Spare, evidence: &mut Evidence<'_>) -> Ended {
         let mut came_before = false;
         let answer = loop {
-            let answer = match self.head(buffer).await {
+            let answer = match self.head(buffer, &mut spare.answer).await {
                 Ok(answer) => answer,
                 // An end behind a 1xx is an end behind answer bytes: nothing may be sent again.
                 Err(Ended::Stale) if came_before => return Ended::Fault(UpstreamFault::Closed),
@@ -79,18 +81,21 @@ impl Relay<'_> {
             }
         };
         evidence.head_came();
-        self.deliver(answer, buffer, evidence).await
+        spare.down.clear();
+        let ended = self.deliver(&answer, buffer, &mut spare.down, evidence).await;
+        answer.leave(&mut spare.answer);
+        ended
     }
 
     /// The next head. The first-byte timer begins anew whenever something of the request's body has moved.
-    async fn head(&self, buffer: &mut Buffer) -> Result<AnswerHead, Ended> {
+    async fn head(&self, buffer: &mut Buffer, room: &mut HeadRoom) -> Result<AnswerHead, Ended> {
         let Exchange { worker, head: request, .. } = self.exchange;
         let mut looked_at = 0;
         let continue_by = self.progress.gated.get().then(|| clock::monotonic() + CONTINUE_WAIT);
         loop {
             if let Some(end) = head_end(buffer.filled(), looked_at) {
-                let answer =
-                    AnswerHead::parse(&buffer.filled()[..end], request.method() == "HEAD").map_err(|fault| {
+                let answer = AnswerHead::parse_in(room, &buffer.filled()[..end], request.method() == "HEAD")
+                    .map_err(|fault| {
                         tracing::debug!(fault = fault.0, "upstream answer not acceptable");
                         Ended::Fault(UpstreamFault::InvalidAnswer)
                     })?;
@@ -144,7 +149,13 @@ impl Relay<'_> {
         Ok(())
     }
 
-    async fn deliver(&self, answer: AnswerHead, buffer: &mut Buffer, evidence: &mut Evidence<'_>) -> Ended {
+    async fn deliver(
+        &self,
+        answer: &AnswerHead,
+        buffer: &mut Buffer,
+        out: &mut Vec<u8>,
+        evidence: &mut Evidence<'_>,
+    ) -> Ended {
         let Exchange { worker, config, head: request, known, .. } = self.exchange;
         let is_switch = answer.status() == respond::SWITCHING_PROTOCOLS;
         let written_as = match (answer.length(), request.version()) {
@@ -157,20 +168,19 @@ impl Relay<'_> {
         // Where the request's body has not ended, there is no place for another request behind it.
         let body_ended = self.progress.upload_whole.get();
         let keep = request.keep_alive() && !until_close && body_ended && !worker.draining.get();
-        let mut out = Vec::with_capacity(1024);
-        rewrite::answer_head(&mut out, &answer, request, known, written_as, keep);
+        rewrite::answer_head(out, answer, request, known, written_as, keep);
         evidence.record(Some(answer.status()));
         self.progress.begun.set(true);
         let write_idle = config.timeouts.write_idle;
         if is_switch {
-            return match self.client.write_all(&out, write_idle).await {
+            return match self.client.write_all(out, write_idle).await {
                 Ok(()) => Ended::Switched,
                 Err(fault) => self.cut(&fault, false),
             };
         }
         let mut body = Transfer::new(answer.length(), written_as, rewrite::ANSWER_TRAILERS);
         loop {
-            match body.pass(&mut out, buffer, self.client, write_idle).await {
+            match body.pass(out, buffer, self.client, write_idle).await {
                 Ok(()) => {}
                 Err(TransferFault::Source(_)) => return Ended::Cut { reset: until_close },
                 Err(TransferFault::Sink(fault)) => return self.cut(&fault, until_close),
@@ -184,8 +194,8 @@ impl Relay<'_> {
             }
             match self.more(buffer).await {
                 Some(count) if count > 0 => {}
-                Some(_) if body.source_ended(&mut out) => {
-                    return match self.client.write_all(&out, write_idle).await {
+                Some(_) if body.source_ended(out) => {
+                    return match self.client.write_all(out, write_idle).await {
                         Ok(()) => Ended::Whole { reusable: false, keep },
                         Err(fault) => self.cut(&fault, until_close),
                     };

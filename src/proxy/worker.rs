@@ -39,6 +39,8 @@ pub(super) struct Worker {
     pub(super) in_flight: Arc<AtomicUsize>,
     pub(super) draining: Cell<bool>,
     pub(super) drain: Notify,
+    /// Connections that wait for a request with all at hand that serves one.
+    warm: Cell<usize>,
     /// When a used override was last warned of, and how many have been since.
     overrides: Cell<(Option<Instant>, u64)>,
 }
@@ -69,6 +71,7 @@ impl WorkerSeed {
             in_flight: self.in_flight,
             draining: Cell::new(false),
             drain: Notify::new(),
+            warm: Cell::new(0),
             overrides: Cell::default(),
         }
     }
@@ -77,6 +80,12 @@ impl WorkerSeed {
 /// One request in flight upstream; counts until it is dropped.
 pub(super) struct InFlight<'w>(&'w Worker);
 
+/// One connection that waits warm; counts until it is dropped.
+pub(super) struct Warm<'w>(&'w Cell<usize>);
+
+/// Connections that may wait with all at hand that serves a request, some 6 KiB each: so that a burst of many that are used
+/// once costs no more than a few do.
+const WARM: usize = 64;
 /// The least time between two warnings of used overrides.
 const OVERRIDE_WARNINGS: Duration = Duration::from_secs(1);
 
@@ -95,6 +104,15 @@ impl Worker {
         }
         self.overrides.set((Some(now), 0));
         tracing::warn!(request_id, client, others_since_the_last = unsaid, "the override token let a request pass");
+    }
+
+    /// May one more connection wait with all at hand that serves its next request?
+    pub(super) fn keep_warm(&self) -> Option<Warm<'_>> {
+        let warm = self.warm.get();
+        (warm < WARM).then(|| {
+            self.warm.set(warm + 1);
+            Warm(&self.warm)
+        })
     }
 
     /// Room for one more request upstream, or `None` at the limit.
@@ -130,6 +148,12 @@ impl Worker {
         while let Some(ended) = connections.join_next().await {
             note_panic(ended);
         }
+    }
+}
+
+impl Drop for Warm<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -52,6 +52,35 @@ pub struct Field<'t> {
     pub value: &'t [u8],
 }
 
+/// The memory of a head that was read, for the next one.
+#[derive(Debug, Default)]
+pub struct HeadRoom {
+    text: Vec<u8>,
+    spans: Vec<FieldSpan>,
+}
+
+impl HeadRoom {
+    /// A copy of a head's text in this memory.
+    pub(crate) fn keep(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut kept = std::mem::take(&mut self.text);
+        kept.clear();
+        kept.extend_from_slice(text);
+        kept
+    }
+
+    /// Gives memory back that only a head longer than this needed, in bytes.
+    pub fn trim(&mut self, longest: usize) {
+        if self.text.capacity() > longest || self.spans.capacity() * size_of::<FieldSpan>() > longest {
+            *self = HeadRoom::default();
+        }
+    }
+
+    /// Takes the memory of a head that is no longer needed.
+    pub(crate) fn take_back(&mut self, text: Vec<u8>, fields: Fields) {
+        *self = HeadRoom { text, spans: fields.spans };
+    }
+}
+
 /// The header lines of one head, in the order they came.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
@@ -65,7 +94,17 @@ impl Fields {
     /// # Errors
     /// Which fault, on the first line that is not of the one accepted form, or when there are more than `limit` lines.
     pub fn parse(text: &[u8], from: usize, limit: usize) -> Result<Fields, HeadFault> {
-        let mut spans = Vec::with_capacity(16.min(limit));
+        Fields::parse_in(&mut HeadRoom::default(), text, from, limit)
+    }
+
+    /// The same in memory that other lines were kept in before.
+    ///
+    /// # Errors
+    /// As [`Fields::parse`].
+    pub(crate) fn parse_in(room: &mut HeadRoom, text: &[u8], from: usize, limit: usize) -> Result<Fields, HeadFault> {
+        let mut spans = std::mem::take(&mut room.spans);
+        spans.clear();
+        spans.reserve(16.min(limit));
         let mut names = FieldNames::default();
         let is_plain = is_plain_text(&text[from..]);
         let mut at = from;

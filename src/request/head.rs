@@ -10,7 +10,7 @@
 
 use super::authority::is_host;
 pub use super::fault::HeadFault;
-use super::fields::{Field, Fields, Span, is_token_byte, list_members};
+use super::fields::{Field, Fields, HeadRoom, Span, is_token_byte, list_members};
 use super::framing::Framing;
 use super::line::{LINE_OVERHEAD, RequestLine, TargetSpan};
 pub use super::line::{Target, TargetForms};
@@ -40,7 +40,7 @@ pub enum Version {
 /// A request head that reads one way only.
 #[derive(Debug, Clone)]
 pub struct RequestHead {
-    text: Box<[u8]>,
+    text: Vec<u8>,
     /// Behind the request line.
     line_end: usize,
     method: Span,
@@ -71,13 +71,26 @@ impl RequestHead {
     /// # Errors
     /// As [`RequestHead::parse`].
     pub fn parse_as(text: &[u8], limits: &HeadLimits, forms: TargetForms) -> Result<RequestHead, HeadFault> {
+        RequestHead::parse_in(&mut HeadRoom::default(), text, limits, forms)
+    }
+
+    /// The same in the memory of a head before, which [`RequestHead::leave`] left.
+    ///
+    /// # Errors
+    /// As [`RequestHead::parse`].
+    pub fn parse_in(
+        room: &mut HeadRoom,
+        text: &[u8],
+        limits: &HeadLimits,
+        forms: TargetForms,
+    ) -> Result<RequestHead, HeadFault> {
         if text.len() > limits.head {
             return Err(HeadFault::HeadTooLong);
         }
         let line_end = memchr(b'\n', text).ok_or(HeadFault::BareLineEnd)?;
         let line = RequestLine::parse(&text[..=line_end], limits.target, forms)?;
-        let fields = Fields::parse(text, line_end + 1, limits.fields)?;
-        let text: Box<[u8]> = text.into();
+        let fields = Fields::parse_in(room, text, line_end + 1, limits.fields)?;
+        let text = room.keep(text);
         let seen = Seen::of(&fields, &text);
         let host = seen.host(&text, line.version, forms)?;
         let framing = seen.framing(line.version)?;
@@ -107,6 +120,11 @@ impl RequestHead {
             fields,
             text,
         })
+    }
+
+    /// Leaves its memory to the next.
+    pub fn leave(self, room: &mut HeadRoom) {
+        room.take_back(self.text, self.fields);
     }
 
     /// The method as it came.

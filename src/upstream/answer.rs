@@ -3,7 +3,7 @@
 //! An answer that two readers could cut differently (lengths beside chunks, lengths that disagree, odd encodings) must
 //! not reach a client: what one takes for the end of a body another takes for the next answer. Such an answer is 502.
 
-use crate::request::fields::{Field, Fields, Span, list_members};
+use crate::request::fields::{Field, Fields, HeadRoom, Span, list_members};
 use crate::request::framing::content_length;
 use crate::request::name::FieldName;
 use crate::wire::body::BodyLength;
@@ -12,7 +12,7 @@ use memchr::memchr;
 /// The head of one answer.
 #[derive(Debug)]
 pub struct AnswerHead {
-    text: Box<[u8]>,
+    text: Vec<u8>,
     status: u16,
     reason: Span,
     fields: Fields,
@@ -36,9 +36,18 @@ impl AnswerHead {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(text: &[u8], to_head: bool) -> Result<AnswerHead, AnswerFault> {
+        AnswerHead::parse_in(&mut HeadRoom::default(), text, to_head)
+    }
+
+    /// The same in the memory of a head before, which [`AnswerHead::leave`] left.
+    ///
+    /// # Errors
+    /// As [`AnswerHead::parse`].
+    pub fn parse_in(room: &mut HeadRoom, text: &[u8], to_head: bool) -> Result<AnswerHead, AnswerFault> {
         let line_end = memchr(b'\n', text).ok_or(AnswerFault("status_line"))?;
         let (status, reason, is_11) = status_line(&text[..=line_end])?;
-        let fields = Fields::parse(text, line_end + 1, MAX_FIELDS).map_err(|fault| AnswerFault(fault.code()))?;
+        let fields =
+            Fields::parse_in(room, text, line_end + 1, MAX_FIELDS).map_err(|fault| AnswerFault(fault.code()))?;
         let mut lengths: Option<Result<u64, AnswerFault>> = None;
         let mut encodings = 0;
         let (mut chunked, mut close, mut keep) = (false, false, false);
@@ -78,7 +87,13 @@ impl AnswerHead {
             _ => BodyLength::UntilEnd,
         };
         let keep_alive = length != BodyLength::UntilEnd && !close && (is_11 || keep);
-        Ok(AnswerHead { text: text.into(), status, reason, fields, length, content_length, keep_alive })
+        let text = room.keep(text);
+        Ok(AnswerHead { text, status, reason, fields, length, content_length, keep_alive })
+    }
+
+    /// Leaves its memory to the next.
+    pub fn leave(self, room: &mut HeadRoom) {
+        room.take_back(self.text, self.fields);
     }
 
     /// 100 to 999.
