@@ -1,4 +1,5 @@
-//! One acceptor for all listeners: it takes connections, holds the limits, and hands each to the least-loaded worker.
+//! One acceptor for all listeners: it takes connections, holds the limits, and hands each to the least-loaded worker. Of several
+//! workers it is a thread of its own; a single worker runs it as a task, so that no connection changes threads.
 //!
 //! Not SO_REUSEPORT: it would put six long-lived callers on one core, and an inherited socket is single. Accepted
 //! descriptors are registered only with the worker that serves them.
@@ -10,18 +11,22 @@ use crate::config::Side;
 use crate::request::client::{ClientAddress, LimitKey, Peer};
 use crate::snapshot::SnapshotCell;
 use crate::telemetry::metrics::WorkerMetrics;
+use crate::wire::socket::Plain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::thread;
 use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
 /// A connection as it was accepted.
@@ -33,10 +38,54 @@ pub(super) struct Accepted {
     pub(super) permit: Permit,
 }
 
-/// Not yet registered with any runtime.
+/// An accepted socket.
 pub(super) enum AcceptedStream {
+    /// Not yet registered with any runtime.
     Tcp(std::net::TcpStream),
+    /// Not yet registered with any runtime.
     Unix(std::os::unix::net::UnixStream),
+    /// Registered with the runtime that it was accepted in.
+    Registered(Plain),
+}
+
+impl AcceptedStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            AcceptedStream::Tcp(tcp) => tcp.as_fd(),
+            AcceptedStream::Unix(unix) => unix.as_fd(),
+            AcceptedStream::Registered(Plain::Tcp(tcp)) => tcp.as_fd(),
+            AcceptedStream::Registered(Plain::Unix(unix)) => unix.as_fd(),
+        }
+    }
+}
+
+/// A listener that a worker's own runtime watches.
+enum WatchedListener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl WatchedListener {
+    fn new(bound: BoundListener) -> io::Result<WatchedListener> {
+        Ok(match bound {
+            BoundListener::Tcp(tcp) => WatchedListener::Tcp(TcpListener::from_std(tcp)?),
+            BoundListener::Unix(unix) => WatchedListener::Unix(UnixListener::from_std(unix)?),
+        })
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(AcceptedStream, Option<SocketAddr>)>> {
+        let registered = AcceptedStream::Registered;
+        Poll::Ready(Ok(match self {
+            WatchedListener::Tcp(tcp) => {
+                let (stream, peer) = ready!(tcp.poll_accept(cx))?;
+                (registered(Plain::Tcp(stream)), Some(peer))
+            }
+            WatchedListener::Unix(unix) => {
+                let (stream, _) = ready!(unix.poll_accept(cx))?;
+                (registered(Plain::Unix(stream)), None)
+            }
+        }))
+    }
 }
 
 /// What is left at a listener after a turn.
@@ -81,7 +130,7 @@ pub(super) struct Acceptor {
 /// How long the loop rests when the process is out of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// How often an idle loop shows that it is alive.
-const HEARTBEAT_SECONDS: i64 = 1;
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Connections taken from one listener before the next has its turn.
 const AT_A_TURN: usize = 64;
 /// Turns after the word to stop, at most: more than any queue holds (`net.core.somaxconn` is 4096).
@@ -164,11 +213,84 @@ impl Acceptor {
             }
         }
         drop(listeners);
+        self.say_drain();
+        Ok(())
+    }
+
+    /// The same as a task of the only worker.
+    ///
+    /// # Errors
+    /// When the sockets cannot be watched.
+    pub(super) async fn run_on_worker(
+        self,
+        listeners: Vec<(Side, BoundListener)>,
+        stop: UnixStream,
+    ) -> io::Result<()> {
+        stop.set_nonblocking(true)?;
+        let stop = tokio::net::UnixStream::from_std(stop)?;
+        let mut watched = Vec::with_capacity(listeners.len());
+        for (index, (side, listener)) in listeners.into_iter().enumerate() {
+            watched.push((Place { index, side }, WatchedListener::new(listener)?));
+        }
+        let mut is_stopping = false;
+        while !is_stopping {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            tokio::select! {
+                biased;
+                _ = stop.readable() => is_stopping = true,
+                accepted = poll_fn(|cx| self.poll_accept(cx, &watched)) => if accepted.is_err() {
+                    tokio::time::sleep(BACK_OFF).await;
+                },
+                () = tokio::time::sleep(HEARTBEAT) => {}
+            }
+            // What was accepted has its turn before more is.
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..LAST_TURNS {
+            let taken = poll_fn(|cx| Poll::Ready(self.poll_accept(cx, &watched))).await;
+            if !matches!(taken, Poll::Ready(Ok(()))) {
+                break;
+            }
+        }
+        drop(watched);
+        self.say_drain();
+        Ok(())
+    }
+
+    /// Takes what waits at every listener, a bounded number at each; ready when there was any.
+    fn poll_accept(&self, cx: &mut Context<'_>, listeners: &[(Place, WatchedListener)]) -> Poll<io::Result<()>> {
+        let mut any = Poll::Pending;
+        for (place, listener) in listeners {
+            for _ in 0..AT_A_TURN {
+                match listener.poll_accept(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok((stream, peer))) => self.take(*place, stream, peer),
+                    Poll::Ready(Err(error)) => self.not_accepted(error)?,
+                }
+                any = Poll::Ready(Ok(()));
+            }
+        }
+        any
+    }
+
+    /// An error that only concerns one client is passed over.
+    fn not_accepted(&self, error: io::Error) -> io::Result<()> {
+        match error.kind() {
+            // The client gave up while it waited: its own affair.
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => Ok(()),
+            _ => {
+                self.metrics.limit_hit("descriptors");
+                tracing::warn!(%error, "connections cannot be accepted; resting");
+                Err(error)
+            }
+        }
+    }
+
+    fn say_drain(&self) {
         for worker in &self.workers {
             // A worker that is gone has nothing to drain.
             let _ = worker.send(Message::Drain);
         }
-        Ok(())
     }
 
     /// Takes what waits at every listener; an error at one does not keep another waiting.
@@ -182,26 +304,21 @@ impl Acceptor {
     fn accept_waiting(&self, place: Place, listener: &OwnedFd) -> io::Result<Waiting> {
         for _ in 0..AT_A_TURN {
             match accept(listener) {
-                Ok((descriptor, peer)) => self.take(place, descriptor, peer),
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(Waiting::Nobody),
-                    // The client gave up while it waited: its own affair.
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => {}
-                    _ => {
-                        self.metrics.limit_hit("descriptors");
-                        tracing::warn!(%error, "connections cannot be accepted; resting");
-                        return Err(error);
-                    }
-                },
+                Ok((descriptor, Some(address))) => {
+                    self.take(place, AcceptedStream::Tcp(descriptor.into()), Some(address));
+                }
+                Ok((descriptor, None)) => self.take(place, AcceptedStream::Unix(descriptor.into()), None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Waiting::Nobody),
+                Err(error) => self.not_accepted(error)?,
             }
         }
         Ok(Waiting::Perhaps)
     }
 
-    fn take(&self, place: Place, descriptor: OwnedFd, peer: Option<SocketAddr>) {
+    fn take(&self, place: Place, stream: AcceptedStream, peer: Option<SocketAddr>) {
         let peer = match peer {
             Some(address) => Peer::Ip(address.ip()),
-            None => match rustix::net::sockopt::socket_peercred(&descriptor) {
+            None => match rustix::net::sockopt::socket_peercred(stream.as_fd()) {
                 Ok(credentials) => Peer::Unix(credentials.uid.as_raw()),
                 Err(error) => return tracing::warn!(%error, "a unix peer does not say who it is"),
             },
@@ -220,10 +337,6 @@ impl Acceptor {
         };
         match self.counts.admit(key, limits.0, limits.1) {
             Ok(permit) => {
-                let stream = match peer {
-                    Peer::Ip(_) => AcceptedStream::Tcp(descriptor.into()),
-                    Peer::Unix(_) => AcceptedStream::Unix(descriptor.into()),
-                };
                 let worker = permit.worker;
                 // Fails only while the process ends; the connection is then closed.
                 let _ = self.workers[worker].send(Message::Serve(Accepted {
@@ -235,7 +348,7 @@ impl Acceptor {
             }
             Err(limit) => {
                 self.metrics.limit_hit(limit);
-                turn_away(&descriptor);
+                turn_away(stream.as_fd());
             }
         }
     }
@@ -246,7 +359,7 @@ fn wait(listeners: &[(Place, OwnedFd)], stop: &UnixStream) -> io::Result<bool> {
     let mut watched: Vec<PollFd<'_>> =
         listeners.iter().map(|(_, listener)| PollFd::new(listener, PollFlags::IN)).collect();
     watched.push(PollFd::new(stop, PollFlags::IN));
-    let heartbeat = Timespec { tv_sec: HEARTBEAT_SECONDS, tv_nsec: 0 };
+    let heartbeat = Timespec { tv_sec: HEARTBEAT.as_secs() as i64, tv_nsec: 0 };
     match poll(&mut watched, Some(&heartbeat)) {
         Ok(_) => Ok(watched.last().is_some_and(|stop| !stop.revents().is_empty())),
         Err(Errno::INTR) => Ok(false),
@@ -255,7 +368,7 @@ fn wait(listeners: &[(Place, OwnedFd)], stop: &UnixStream) -> io::Result<bool> {
 }
 
 /// Says that there is no room, as far as the socket takes it at once, and closes.
-fn turn_away(descriptor: &OwnedFd) {
+fn turn_away(descriptor: BorrowedFd<'_>) {
     let mut out = Vec::new();
     let mut made = [0; clock::REQUEST_ID];
     let wrapping = super::respond::Wrapping {

@@ -118,28 +118,22 @@ impl Proxy {
         let (stop, stopped) = UnixStream::pair()?;
         let (ended_sender, ended) = watch::channel(0);
         let mut senders = Vec::with_capacity(workers);
-        for index in 0..workers {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            senders.push(sender);
-            let worker = WorkerSeed {
-                index,
-                shared: Arc::clone(&shared),
-                routes: listeners
-                    .iter()
-                    .map(|listener| RouteSeed { side: listener.side, upstreams: listener.upstreams.clone() })
-                    .collect(),
-                in_flight: Arc::clone(&in_flight),
-            };
-            let ended = Ended(ended_sender.clone());
-            thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let _ended = ended;
-                // A local runtime is made on its own thread.
-                match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
-                    Ok(runtime) => runtime.block_on(async move { Rc::new(worker.grow()).run(receiver).await }),
-                    Err(error) => tracing::error!(%error, "a worker has no runtime"),
-                }
-            })?;
-        }
+        let routes: Vec<_> = listeners.iter().map(|listener| (listener.side, listener.upstreams.clone())).collect();
+        let (seeds, receivers): (Vec<_>, Vec<_>) = (0..workers)
+            .map(|index| {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                senders.push(sender);
+                let routes =
+                    routes.iter().map(|(side, upstreams)| RouteSeed { side: *side, upstreams: upstreams.clone() });
+                let seed = WorkerSeed {
+                    index,
+                    shared: Arc::clone(&shared),
+                    routes: routes.collect(),
+                    in_flight: Arc::clone(&in_flight),
+                };
+                (seed, receiver)
+            })
+            .unzip();
         let acceptor = Acceptor {
             snapshot: Arc::clone(&shared.snapshot),
             metrics: shared.metrics.worker(0),
@@ -152,11 +146,37 @@ impl Proxy {
             listener.socket.set_nonblocking()?;
             bound.push((listener.side, listener.socket));
         }
-        thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
-            if let Err(error) = acceptor.run(bound, stopped) {
-                tracing::error!(%error, "no more connections are accepted");
-            }
-        })?;
+        // The only worker accepts by itself; of several one thread chooses the one with the fewest.
+        let mut accepts = Some((acceptor, bound, stopped));
+        let mut beside = if workers == 1 { accepts.take() } else { None };
+        for (worker, receiver) in seeds.into_iter().zip(receivers) {
+            let ended = Ended(ended_sender.clone());
+            let beside = beside.take();
+            thread::Builder::new().name(format!("worker-{}", worker.index)).spawn(move || {
+                let _ended = ended;
+                // A local runtime is made on its own thread.
+                match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+                    Ok(runtime) => runtime.block_on(async move {
+                        if let Some((acceptor, bound, stopped)) = beside {
+                            tokio::task::spawn_local(async move {
+                                if let Err(error) = acceptor.run_on_worker(bound, stopped).await {
+                                    tracing::error!(%error, "no more connections are accepted");
+                                }
+                            });
+                        }
+                        Rc::new(worker.grow()).run(receiver).await;
+                    }),
+                    Err(error) => tracing::error!(%error, "a worker has no runtime"),
+                }
+            })?;
+        }
+        if let Some((acceptor, bound, stopped)) = accepts {
+            thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
+                if let Err(error) = acceptor.run(bound, stopped) {
+                    tracing::error!(%error, "no more connections are accepted");
+                }
+            })?;
+        }
         Ok(Proxy { counts, turns, seen_turns: AtomicU64::new(0), stop, ended, threads: workers })
     }
 

@@ -1,10 +1,11 @@
 //! [`Worker`]: one thread, one current-thread runtime, the connections handed to it, its own upstream connections.
 
-use super::listener::{Accepted, AcceptedStream};
+use super::listener::{Accepted, AcceptedStream, Permit};
 use super::route::Route;
 use super::{Shared, downstream};
 use crate::config::{Side, Upstream};
 use crate::keys::usage::UsageNotes;
+use crate::request::client::Peer;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::AuditQueue;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 
 /// What a worker is told.
 pub(super) enum Message {
@@ -127,12 +129,12 @@ impl Worker {
 
     /// Serves what it is handed until it is told to drain and the last connection has ended.
     pub(super) async fn run(self: Rc<Self>, mut messages: mpsc::UnboundedReceiver<Message>) {
-        let mut connections = tokio::task::JoinSet::new();
+        let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 message = messages.recv() => match message {
                     Some(Message::Serve(accepted)) => {
-                        connections.spawn_local(serve(Rc::clone(&self), accepted));
+                        begin(&self, &mut connections, accepted);
                     }
                     Some(Message::Drain) | None => break,
                 },
@@ -141,7 +143,7 @@ impl Worker {
         }
         // What was accepted before the drain is in the channel already.
         while let Ok(Message::Serve(accepted)) = messages.try_recv() {
-            connections.spawn_local(serve(Rc::clone(&self), accepted));
+            begin(&self, &mut connections, accepted);
         }
         self.draining.set(true);
         self.drain.notify_waiters();
@@ -164,16 +166,33 @@ impl Drop for InFlight<'_> {
     }
 }
 
-async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+/// Registers what was accepted, before the task that serves it: the task needs not hold both.
+fn begin(worker: &Rc<Worker>, connections: &mut JoinSet<()>, accepted: Accepted) {
     let Accepted { stream, peer, listener, permit } = accepted;
     let stream = match stream {
         AcceptedStream::Tcp(tcp) => TcpStream::from_std(tcp).map(Plain::Tcp),
         AcceptedStream::Unix(unix) => UnixStream::from_std(unix).map(Plain::Unix),
+        AcceptedStream::Registered(plain) => Ok(plain),
     };
     match stream {
-        Ok(plain) => downstream::serve(&worker, plain, peer, listener).await,
+        Ok(plain) => {
+            connections.spawn_local(serve(Rc::clone(worker), Connection { plain, peer, listener, permit }));
+        }
         Err(error) => tracing::warn!(%error, "an accepted connection cannot be registered"),
     }
+}
+
+/// A connection that is registered here.
+struct Connection {
+    plain: Plain,
+    peer: Peer,
+    listener: usize,
+    permit: Permit,
+}
+
+async fn serve(worker: Rc<Worker>, connection: Connection) {
+    let Connection { plain, peer, listener, permit } = connection;
+    downstream::serve(&worker, plain, peer, listener).await;
     drop(permit);
 }
 
