@@ -165,24 +165,30 @@ fn many_idle_connections_are_held_and_others_served() {
 #[test]
 fn connections_beyond_the_limits_are_let_go_and_the_limit_frees_up() {
     let upstream = Recorder::plain();
-    let sidecar = Builder::guarding(upstream.address).set("limits", "connections_per_address", "5").start();
-    let served = |client: &mut Client| {
-        client.send("GET /open HTTP/1.1\r\nHost: b\r\n\r\n");
-        client.try_answer("GET").is_ok_and(|answer| answer.status == 200)
-    };
-    let mut held: Vec<Client> = Vec::new();
-    for _ in 0..5 {
-        let mut client = Client::connect(sidecar.address);
-        assert!(served(&mut client));
-        held.push(client);
+    // A single worker accepts by itself.
+    for workers in ["1", "2"] {
+        let sidecar = Builder::guarding(upstream.address)
+            .set("", "workers", workers)
+            .set("limits", "connections_per_address", "5")
+            .start();
+        let served = |client: &mut Client| {
+            client.send("GET /open HTTP/1.1\r\nHost: b\r\n\r\n");
+            client.try_answer("GET").is_ok_and(|answer| answer.status == 200)
+        };
+        let mut held: Vec<Client> = Vec::new();
+        for _ in 0..5 {
+            let mut client = Client::connect(sidecar.address);
+            assert!(served(&mut client));
+            held.push(client);
+        }
+        assert!(!served(&mut Client::connect(sidecar.address)), "the sixth connection of one address was served");
+        assert!(
+            served(&mut Client::connect_from(Ipv4Addr::new(127, 0, 0, 2), sidecar.address)),
+            "another address was not"
+        );
+        drop(held);
+        eventually("the limit to free up", || served(&mut Client::connect(sidecar.address)).then_some(()));
     }
-    assert!(!served(&mut Client::connect(sidecar.address)), "the sixth connection of one address was served");
-    assert!(
-        served(&mut Client::connect_from(Ipv4Addr::new(127, 0, 0, 2), sidecar.address)),
-        "another address was not"
-    );
-    drop(held);
-    eventually("the limit to free up", || served(&mut Client::connect(sidecar.address)).then_some(()));
 }
 
 #[test]

@@ -32,9 +32,10 @@ fn slow_request(address: std::net::SocketAddr, upstream: &Recorder) -> raw::Clie
 
 #[test]
 fn a_stop_lets_the_request_in_flight_finish_and_takes_nothing_new() {
-    for signal in ["TERM", "INT"] {
+    // A single worker accepts by itself.
+    for (signal, workers) in [("TERM", "1"), ("TERM", "2"), ("INT", "2")] {
         let (upstream, go) = slow_upstream();
-        let mut sidecar = Builder::guarding(upstream.address).start();
+        let mut sidecar = Builder::guarding(upstream.address).set("", "workers", workers).start();
         let mut slow = slow_request(sidecar.address, &upstream);
         let mut idle = raw::Client::connect(sidecar.address);
         idle.send("GET /health HTTP/1.1\r\nHost: backend.test\r\n\r\n");
