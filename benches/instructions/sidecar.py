@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -31,15 +32,15 @@ dir = "{directory}/keys"
 [audit]
 file = "{directory}/audit.jsonl"
 [admin]
-listen = "127.0.0.1:{admin}"
+listen = "127.0.0.1:0"
 [inbound]
-listen = "127.0.0.1:{inbound}"
+listen = "127.0.0.1:0"
 upstream = "http://127.0.0.1:{upstream}"
 [enforcement]
 mode = "enforce"
 rate_limit = {{ failures = 1000000 }}
 [[outbound]]
-listen = "127.0.0.1:{outbound}"
+listen = "127.0.0.1:0"
 upstream = "http://127.0.0.1:{upstream}"
 [[rule]]
 paths = ["/api/npu/results"]
@@ -50,13 +51,13 @@ paths = ["/api/chat"]
 access = "exempt"
 """
 
-# By name: method, path, bytes of the body, is it signed, the status of the answer, the listener.
+# By name: method, path, bytes of the body, is it signed, the status of the answer, the listener in the log's word.
 REQUESTS = {
-    "signed": ("GET", "/api/npu/results/task-{:06}", 0, True, 200, "inbound"),
-    "upload": ("POST", "/api/npu/results/task-{:06}", 1024, True, 200, "inbound"),
-    "exempt": ("GET", "/api/chat/sessions/{:06}", 0, False, 200, "inbound"),
-    "refused": ("GET", "/api/npu/results/task-{:06}", 0, False, 401, "inbound"),
-    "outbound": ("GET", "/api/npu/results/task-{:06}", 0, False, 200, "outbound"),
+    "signed": ("GET", "/api/npu/results/task-{:06}", 0, True, 200, "guarding"),
+    "upload": ("POST", "/api/npu/results/task-{:06}", 1024, True, 200, "guarding"),
+    "exempt": ("GET", "/api/chat/sessions/{:06}", 0, False, 200, "guarding"),
+    "refused": ("GET", "/api/npu/results/task-{:06}", 0, False, 401, "guarding"),
+    "outbound": ("GET", "/api/npu/results/task-{:06}", 0, False, 200, "signing"),
 }
 
 
@@ -64,27 +65,32 @@ class Failure(Exception):
     """The sidecar did not do what was asked of it."""
 
 
+class NotStarted(Failure):
+    """It did not even listen."""
+
+
 def serve(command, name, count, directory):
     """Runs `command`, a way to start the program, until it has answered so many requests of this kind."""
     method, path, body, is_signed, status, listener = REQUESTS[name]
     with upstream() as answering:
-        ports = {name: free_port() for name in ("inbound", "outbound", "admin")}
-        config = prepare(directory, ports | {"upstream": answering})
-        with open(directory / "log", "wb") as log:
-            program = subprocess.Popen([*command, "run", "--config", config], stdout=log, stderr=log, env=environment())
-            try:
-                with connect(program, ports[listener]) as client:
-                    for number in range(WARM_UP + count):
-                        client.sendall(request(method, path.format(number), body, is_signed, ports[listener]))
-                        answer = message(client)
-                        if not answer.startswith(b"HTTP/1.1 %d " % status):
-                            raise Failure(f"{name}: an answer that is not {status}: {answer[:300]!r}")
-                program.terminate()
-                if code := program.wait(DEADLINE):
-                    raise Failure(f"the sidecar ended with {code}: {(directory / 'log').read_text()[-2000:]}")
-            finally:
-                program.kill()
-                program.wait()
+        config = prepare(directory, answering)
+        log = directory / "log"
+        with open(log, "wb") as file:
+            program = subprocess.Popen([*command, "run", "--config", config], stdout=file, stderr=file, env=environment())
+        try:
+            with connect(program, log, listener) as client:
+                port = client.getpeername()[1]
+                for number in range(WARM_UP + count):
+                    client.sendall(request(method, path.format(number), body, is_signed, port))
+                    answer = message(client)
+                    if not answer.startswith(b"HTTP/1.1 %d " % status):
+                        raise Failure(f"{name}: an answer that is not {status}: {answer[:300]!r}")
+            program.terminate()
+            if code := program.wait(DEADLINE):
+                raise Failure(f"the sidecar ended with {code}: {tail(log)}")
+        finally:
+            program.kill()
+            program.wait()
 
 
 def environment():
@@ -93,31 +99,31 @@ def environment():
     return {name: value for name, value in os.environ.items() if not name.startswith(fleet)}
 
 
-def prepare(directory, ports):
+def prepare(directory, answering):
     for name in ("state", "keys"):
         (directory / name).mkdir(mode=0o700)
     key = os.open(directory / f"keys/{CALLER}.env", os.O_WRONLY | os.O_CREAT, 0o600)
     with os.fdopen(key, "w") as file:
         file.write(f"SERVICE_KEY={KEY}\n")
     config = directory / "countersign.toml"
-    config.write_text(CONFIG.format(directory=directory, caller=CALLER, **ports))
+    config.write_text(CONFIG.format(directory=directory, caller=CALLER, upstream=answering))
     return config
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
-def connect(program, port):
+def connect(program, log, listener):
+    """To the port that the log names: the system chose it, so that nobody else can have taken it."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline and program.poll() is None:
-        with contextlib.suppress(ConnectionRefusedError):
-            client = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        if found := re.search(rf": {listener} listen=127\.0\.0\.1:(\d+) ", log.read_text()):
+            client = socket.create_connection(("127.0.0.1", int(found[1])), timeout=DEADLINE)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return client
         time.sleep(0.05)
-    raise Failure(f"the sidecar does not listen (exit code {program.poll()})")
+    raise NotStarted(f"the sidecar does not listen (exit code {program.poll()}): {tail(log)}")
+
+
+def tail(log):
+    return log.read_text(errors="replace")[-4000:]
 
 
 def request(method, path, body, is_signed, port):

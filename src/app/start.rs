@@ -53,7 +53,7 @@ pub struct App {
     pub(super) certificates: ExpiryWatch,
     pub(super) log: Option<LogHandle>,
     pub(super) socket_files: Vec<SocketFile>,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<(Side, SocketAddr)>,
     /// Held until the very end: a successor may start only when nothing of ours runs.
     _state_dir: StateDir,
 }
@@ -184,7 +184,8 @@ impl App {
             key_usage: Arc::new(UsageBoard::new(config.workers)),
         });
         let key_usage = KeyUsageTask::start(&shared);
-        let addresses = opened.sockets.iter().filter_map(|(socket, _)| listeners::address(socket)).collect();
+        let address = |(socket, side): &_| listeners::address(socket).map(|address| (*side, address));
+        let addresses = opened.sockets.iter().filter_map(address).collect();
         let of = |side| upstreams.iter().find(|(other, _)| *other == side).map(|(_, list)| list.clone());
         let sockets = opened.sockets.into_iter().map(|(socket, side)| Listener {
             socket,
@@ -223,15 +224,15 @@ impl App {
             _state_dir: state_dir,
         };
         app.readiness.serving();
-        summary::log_start(&app.shared.snapshot.load(), descriptors);
+        summary::log_start(&app.shared.snapshot.load(), &app.addresses, descriptors);
         app.know_certificates();
         app.record(Event::Start, "process", "started".to_owned(), summary::facts(&app.shared.snapshot.load()));
         Ok(app)
     }
 
-    /// The TCP addresses that are listened on, in the order of the configuration.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// The TCP addresses that are listened on, in the order of the configuration; what was bound, also for port 0.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().map(|(_, address)| *address)
     }
 
     /// Puts a change of state on record.

@@ -2,11 +2,12 @@
 //! change of state.
 
 use crate::config::diagnostic::Diagnostics;
-use crate::config::{Destination, Inbound, Outbound, Upstream};
+use crate::config::{Config, Destination, Inbound, Outbound, Side, Upstream};
 use crate::policy::enforcement::{Mode, Sampling};
 use crate::rules::classify::Access;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::Fact;
+use std::net::SocketAddr;
 
 /// The line that `systemctl status` shows.
 pub fn status(snapshot: &Snapshot) -> String {
@@ -33,16 +34,20 @@ pub fn facts(snapshot: &Snapshot) -> Vec<(&'static str, Fact)> {
     ]
 }
 
-/// Says at start what is guarded, by what, and how strictly.
-pub fn log_start(snapshot: &Snapshot, descriptors: Option<u64>) {
+/// Says at start what is guarded, by what, and how strictly. `bound`: the TCP addresses that are listened on.
+pub fn log_start(snapshot: &Snapshot, bound: &[(Side, SocketAddr)], descriptors: Option<u64>) {
     let (config, enforcement) = (&snapshot.config, snapshot.enforcement);
-    for inbound in &config.inbound {
-        tracing::info!(listen = inbound.listen.to_string(), upstream = upstream(inbound), "guarding");
+    for (place, inbound) in config.inbound.iter().enumerate() {
+        tracing::info!(
+            listen = listen(config, Side::Inbound(place), bound),
+            upstream = upstream(inbound),
+            "guarding"
+        );
     }
     if let Some(signer) = &snapshot.signer {
-        for outbound in &config.outbound {
+        for (place, outbound) in config.outbound.iter().enumerate() {
             tracing::info!(
-                listen = outbound.listen.to_string(),
+                listen = listen(config, Side::Outbound(place), bound),
                 upstream = destination(outbound),
                 service = signer.id.as_str(),
                 fingerprint = %signer.key.fingerprint(),
@@ -93,6 +98,13 @@ pub fn log_start(snapshot: &Snapshot, descriptors: Option<u64>) {
             );
         }
     }
+}
+
+/// Where a listener is reached: what was bound, for port 0 and sockets of the service manager too.
+fn listen(config: &Config, side: Side, bound: &[(Side, SocketAddr)]) -> String {
+    let addresses: Vec<String> =
+        bound.iter().filter(|(other, _)| *other == side).map(|(_, address)| address.to_string()).collect();
+    if addresses.is_empty() { config.listen(side).to_string() } else { addresses.join(" ") }
 }
 
 /// Says what a person should look at.

@@ -6,7 +6,7 @@
 
 use super::h2::{self, Begins, Template};
 use super::inbound;
-use super::last_word::turn_away;
+use super::last_word::end_unread;
 use super::outbound;
 use super::read_head::HeadEnd;
 use super::respond;
@@ -120,9 +120,9 @@ pub(super) async fn serve(worker: &Rc<Worker>, plain: Plain, peer: Peer, listene
     let (stream, secured) = match secure::establish(worker, plain, listener).await {
         Established::Ready(stream, secured) => (stream, secured),
         Established::PlainHttp(plain) => {
-            return Box::pin(turn_away(worker, plain, Some(&respond::NOT_TLS), peer, listener)).await;
+            return Box::pin(end_unread(worker, plain, Some(&respond::NOT_TLS), peer, listener)).await;
         }
-        Established::Refused(plain) => return Box::pin(turn_away(worker, plain, None, peer, listener)).await,
+        Established::Refused(plain) => return Box::pin(end_unread(worker, plain, None, peer, listener)).await,
         Established::Ended => return,
     };
     let chosen = secured.as_ref().map(|secured| secured.protocol);

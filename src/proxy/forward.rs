@@ -209,11 +209,7 @@ async fn once(
             }
             match (is_whole, keep) {
                 (true, true) => After::Keep,
-                // It asked for the end and has sent all: nothing is on its way that a close would answer with a reset.
-                (true, false) if !head.keep_alive() && !client.is_stream && client.buffer.is_empty() => {
-                    client.socket.farewell();
-                    After::Close
-                }
+                (true, false) if !head.keep_alive() && client.may_just_close() => After::Close,
                 (true | false, false) | (false, true) => After::Linger,
             }
         }

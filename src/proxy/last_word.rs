@@ -1,7 +1,8 @@
 //! The last that a connection hears of us, said so that the client can read it.
 //!
 //! A close that finds bytes unread is a reset, and a reset can overtake the answer: so the client is told that nothing more will
-//! be sent, and is read from for a while.
+//! be sent, and is read from for a while. Only a plain connection whose client asked for the end, and has sent nothing behind
+//! its request, is closed at once: over TLS the last word has to be written, and may have to wait.
 
 use super::downstream::Client;
 use super::respond::{self, Wrapping};
@@ -19,7 +20,7 @@ const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 
 /// No request will be read from it; but the client shall be able to read our answer, or why TLS did not come about.
-pub(super) async fn turn_away(
+pub(super) async fn end_unread(
     worker: &Worker,
     plain: Plain,
     own: Option<&respond::OwnAnswer>,
@@ -34,6 +35,11 @@ pub(super) async fn turn_away(
 }
 
 impl Client {
+    /// Is a close no reset to a client that has been answered and asked for the end?
+    pub(super) fn may_just_close(&self) -> bool {
+        self.secured.is_none() && !self.is_stream && self.buffer.is_empty() && self.socket.is_quiet()
+    }
+
     /// Our own last answer where no request was read.
     pub(super) async fn answer_unread(&mut self, worker: &Worker, own: &respond::OwnAnswer) {
         let snapshot = worker.snapshot();

@@ -5,13 +5,13 @@
 //! descriptors are registered only with the worker that serves them.
 
 use super::BoundListener;
+use super::accepted::{AcceptedStream, WatchedListener};
 use super::worker::Message;
 use crate::clock;
 use crate::config::Side;
 use crate::request::client::{ClientAddress, LimitKey, Peer};
 use crate::snapshot::SnapshotCell;
 use crate::telemetry::metrics::WorkerMetrics;
-use crate::wire::socket::Plain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
@@ -23,10 +23,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
 /// A connection as it was accepted.
@@ -36,56 +35,6 @@ pub(super) struct Accepted {
     /// Index of the listener that took it.
     pub(super) listener: usize,
     pub(super) permit: Permit,
-}
-
-/// An accepted socket.
-pub(super) enum AcceptedStream {
-    /// Not yet registered with any runtime.
-    Tcp(std::net::TcpStream),
-    /// Not yet registered with any runtime.
-    Unix(std::os::unix::net::UnixStream),
-    /// Registered with the runtime that it was accepted in.
-    Registered(Plain),
-}
-
-impl AcceptedStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            AcceptedStream::Tcp(tcp) => tcp.as_fd(),
-            AcceptedStream::Unix(unix) => unix.as_fd(),
-            AcceptedStream::Registered(Plain::Tcp(tcp)) => tcp.as_fd(),
-            AcceptedStream::Registered(Plain::Unix(unix)) => unix.as_fd(),
-        }
-    }
-}
-
-/// A listener that a worker's own runtime watches.
-enum WatchedListener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl WatchedListener {
-    fn new(bound: BoundListener) -> io::Result<WatchedListener> {
-        Ok(match bound {
-            BoundListener::Tcp(tcp) => WatchedListener::Tcp(TcpListener::from_std(tcp)?),
-            BoundListener::Unix(unix) => WatchedListener::Unix(UnixListener::from_std(unix)?),
-        })
-    }
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(AcceptedStream, Option<SocketAddr>)>> {
-        let registered = AcceptedStream::Registered;
-        Poll::Ready(Ok(match self {
-            WatchedListener::Tcp(tcp) => {
-                let (stream, peer) = ready!(tcp.poll_accept(cx))?;
-                (registered(Plain::Tcp(stream)), Some(peer))
-            }
-            WatchedListener::Unix(unix) => {
-                let (stream, _) = ready!(unix.poll_accept(cx))?;
-                (registered(Plain::Unix(stream)), None)
-            }
-        }))
-    }
 }
 
 /// What is left at a listener after a turn.
@@ -257,20 +206,27 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Takes what waits at every listener, a bounded number at each; ready when there was any.
+    /// Takes what waits at every listener, a bounded number at each; ready when there was any. An error at one does not keep
+    /// another waiting.
     fn poll_accept(&self, cx: &mut Context<'_>, listeners: &[(Place, WatchedListener)]) -> Poll<io::Result<()>> {
         let mut any = Poll::Pending;
+        let mut failed = None;
         for (place, listener) in listeners {
             for _ in 0..AT_A_TURN {
                 match listener.poll_accept(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Ok((stream, peer))) => self.take(*place, stream, peer),
-                    Poll::Ready(Err(error)) => self.not_accepted(error)?,
+                    Poll::Ready(Err(error)) => {
+                        if let Err(error) = self.not_accepted(error) {
+                            failed = Some(error);
+                            break;
+                        }
+                    }
                 }
                 any = Poll::Ready(Ok(()));
             }
         }
-        any
+        failed.map_or(any, |error| Poll::Ready(Err(error)))
     }
 
     /// An error that only concerns one client is passed over.

@@ -6,6 +6,7 @@
 //! holds 12 KiB per idle connection, hides how many answer bytes came (retries), swallows 1xx, and cannot carry a
 //! target byte for byte. One task serves a connection and both directions of its exchange; nothing is spawned per request.
 
+mod accepted;
 mod downstream;
 mod evidence;
 mod forward;

@@ -1,6 +1,7 @@
 //! [`Worker`]: one thread, one current-thread runtime, the connections handed to it, its own upstream connections.
 
-use super::listener::{Accepted, AcceptedStream, Permit};
+use super::accepted::AcceptedStream;
+use super::listener::{Accepted, Permit};
 use super::route::Route;
 use super::{Shared, downstream};
 use crate::config::{Side, Upstream};
@@ -176,22 +177,22 @@ fn begin(worker: &Rc<Worker>, connections: &mut JoinSet<()>, accepted: Accepted)
     };
     match stream {
         Ok(plain) => {
-            connections.spawn_local(serve(Rc::clone(worker), Connection { plain, peer, listener, permit }));
+            connections.spawn_local(serve(Rc::clone(worker), Served { plain, peer, listener, permit }));
         }
         Err(error) => tracing::warn!(%error, "an accepted connection cannot be registered"),
     }
 }
 
-/// A connection that is registered here.
-struct Connection {
+/// A connection that this worker serves.
+struct Served {
     plain: Plain,
     peer: Peer,
     listener: usize,
     permit: Permit,
 }
 
-async fn serve(worker: Rc<Worker>, connection: Connection) {
-    let Connection { plain, peer, listener, permit } = connection;
+async fn serve(worker: Rc<Worker>, connection: Served) {
+    let Served { plain, peer, listener, permit } = connection;
     downstream::serve(&worker, plain, peer, listener).await;
     drop(permit);
 }

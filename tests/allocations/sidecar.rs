@@ -32,7 +32,7 @@ impl Sidecar {
                     check::load(source.file.as_deref(), &source.environment, &source.overrides, Purpose::Run)
                         .unwrap_or_else(|problems| panic!("{problems}"));
                 let app = App::start(source, loaded, None).await.unwrap_or_else(|error| panic!("{error}"));
-                started.send(app.addresses().to_vec()).expect("the test waits");
+                started.send(app.addresses().collect::<Vec<_>>()).expect("the test waits");
                 std::future::pending::<()>().await;
                 drop(app);
             });

@@ -296,6 +296,26 @@ fn a_client_that_says_close_gets_its_answer_and_the_end() {
 }
 
 #[test]
+fn who_asked_for_the_end_and_reads_late_gets_all_of_the_answer_also_with_bytes_behind_its_request() {
+    const LARGE: usize = 4 * 1024 * 1024;
+    let upstream = Recorder::with(|exchange| exchange.reply(200, "a".repeat(LARGE)));
+    for workers in ["1", "2"] {
+        let sidecar = Builder::guarding(upstream.address).set("", "workers", workers).start();
+        for behind in ["", "\r\n", "GET /second HTTP/1.1\r\nHost: b\r\n\r\n"] {
+            let before = upstream.marked("/large").len();
+            let mut client = Client::connect(sidecar.address);
+            client.send("GET /large HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n");
+            // Not in one piece with the request: it comes while the answer is under way.
+            eventually("the request upstream", || (upstream.marked("/large").len() > before).then_some(()));
+            client.send(behind);
+            assert_eq!(client.answer().body.bytes.len(), LARGE, "{behind:?}");
+            assert_eq!(client.end(), End::Closed, "{behind:?}");
+        }
+    }
+    assert!(upstream.marked("/second").is_empty(), "what follows the end was served");
+}
+
+#[test]
 fn a_location_that_names_the_upstream_is_rewritten_and_any_other_is_left() {
     let upstream = Recorder::with(|exchange| {
         let to = exchange.request.fields.one("x-to").unwrap_or_default().to_owned();
