@@ -7,6 +7,7 @@ use crate::policy::enforcement::{Mode, Sampling};
 use crate::rules::classify::Access;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::Fact;
+use crate::wire::splice;
 use std::net::SocketAddr;
 
 /// The line that `systemctl status` shows.
@@ -89,7 +90,8 @@ pub fn log_start(snapshot: &Snapshot, bound: &[(Side, SocketAddr)], descriptors:
     }
     if let Some(descriptors) = descriptors {
         // One per connection, one upstream for each request in flight; some are for files, workers, the log.
-        let needed = (config.limits.connections + config.limits.upstream_requests) as u64 + 128;
+        let each = config.limits.connections + config.limits.upstream_requests;
+        let needed = (each + config.workers * splice::DESCRIPTORS) as u64 + 128;
         if descriptors < needed {
             tracing::warn!(
                 descriptors,

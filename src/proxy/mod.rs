@@ -24,6 +24,7 @@ mod rewrite;
 mod route;
 mod secure;
 mod tunnel;
+mod upload;
 mod worker;
 
 pub(crate) use respond::{head_fault_status, refusal_status};

@@ -17,6 +17,7 @@ use crate::upstream::answer::{AnswerHead, MAX_ANSWER_HEAD, head_end};
 use crate::wire::body::{BodyLength, Transfer, TransferFault, WrittenAs};
 use crate::wire::buffer::{Buffer, LARGE};
 use crate::wire::socket::{Socket, WriteFault};
+use crate::wire::splice::{Passage, Spliced};
 use std::time::Duration;
 use tokio::time::timeout_at;
 
@@ -189,6 +190,12 @@ impl Relay<'_> {
                 return Ended::Whole { reusable: answer.keep_alive(), keep };
             }
             self.progress.moved.set(clock::monotonic());
+            if let Err(ended) = self.splice(&mut body, buffer, write_idle).await {
+                return ended;
+            }
+            if body.is_done() {
+                continue;
+            }
             if body.is_large() {
                 buffer.enlarge(&worker.buffers);
             }
@@ -201,6 +208,24 @@ impl Relay<'_> {
                     };
                 }
                 Some(_) | None => return Ended::Cut { reset: until_close },
+            }
+        }
+    }
+
+    /// Moves what nobody needs to see, where that can be done.
+    async fn splice(&self, body: &mut Transfer, buffer: &mut Buffer, idle: Duration) -> Result<(), Ended> {
+        let Exchange { worker, .. } = self.exchange;
+        let moved = || self.progress.moved.set(clock::monotonic());
+        let passage = Passage { pipes: &worker.kernel_pipes, from: self.upstream, to: self.client, idle };
+        loop {
+            let passed = passage.pass(body, buffer, &worker.buffers, moved).await;
+            match passed.map_err(|fault| self.cut(&fault, false))? {
+                Spliced::Whole | Spliced::Copy => return Ok(()),
+                Spliced::Broken => return Err(Ended::Cut { reset: false }),
+                Spliced::Rests => {
+                    self.client.keep_alive();
+                    self.upstream.readable().await.map_err(|_| Ended::Cut { reset: false })?;
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::telemetry::metrics::WorkerMetrics;
 use crate::upstream::health::UpstreamHealth;
 use crate::wire::buffer::BufferPool;
 use crate::wire::socket::Plain;
+use crate::wire::splice::KernelPipes;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(super) struct Worker {
     pub(super) audit: AuditQueue,
     pub(super) key_usage: UsageNotes,
     pub(super) buffers: BufferPool,
+    pub(super) kernel_pipes: KernelPipes,
     pub(super) routes: Vec<Route>,
     /// Requests upstream, of all workers.
     pub(super) in_flight: Arc<AtomicUsize>,
@@ -70,6 +72,7 @@ impl WorkerSeed {
             key_usage: self.shared.key_usage.notes(self.index),
             shared: self.shared,
             buffers: BufferPool::default(),
+            kernel_pipes: KernelPipes::default(),
             routes: self.routes.into_iter().map(|seed| Route::new(seed, self.index)).collect(),
             in_flight: self.in_flight,
             draining: Cell::new(false),

@@ -99,6 +99,24 @@ impl Transfer {
         }
     }
 
+    /// How much is to come whose bytes pass as they are, so that nobody needs to see them.
+    pub fn unseen(&self) -> u64 {
+        match (&self.from, self.to) {
+            (Source::Exactly(left), WrittenAs::Plain) => *left,
+            _ => 0,
+        }
+    }
+
+    /// So many of the unseen have passed.
+    pub fn passed(&mut self, count: usize) {
+        if let Source::Exactly(left) = &mut self.from {
+            *left = left.saturating_sub(count as u64);
+            if *left == 0 {
+                self.from = Source::Done;
+            }
+        }
+    }
+
     /// Takes what the buffer holds of the body and appends it to `out` as it is to be written.
     ///
     /// # Errors
@@ -168,12 +186,7 @@ impl Transfer {
             sink.write_all_of(&mut slices, idle).await.map_err(TransferFault::Sink)?;
             head.clear();
             buffer.consume(plain);
-            if let Source::Exactly(left) = &mut self.from {
-                *left -= plain as u64;
-                if *left == 0 {
-                    self.from = Source::Done;
-                }
-            }
+            self.passed(plain);
             return Ok(());
         }
         self.gather(buffer, head).map_err(TransferFault::Source)?;

@@ -8,5 +8,6 @@ pub mod buffer;
 pub mod h2;
 pub mod pipe;
 pub mod socket;
+pub mod splice;
 pub mod stream;
 pub mod tls;

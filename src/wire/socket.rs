@@ -1,10 +1,11 @@
 //! [`Socket`]: one connection, read and written by the two directions of one task.
 
 use super::buffer::{Buffer, BufferPool};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub use super::stream::{Plain, Stream};
 #[derive(Debug)]
 pub struct Socket {
     stream: RefCell<Stream>,
+    /// The kernel has been told to ask.
+    is_kept_alive: Cell<bool>,
 }
 
 /// Why a write ended early.
@@ -37,7 +40,7 @@ impl Socket {
         if let Stream::Plain(plain) = &stream {
             plain.no_delay();
         }
-        Socket { stream: RefCell::new(stream) }
+        Socket { stream: RefCell::new(stream), is_kept_alive: Cell::new(false) }
     }
 
     /// Gives the stream back.
@@ -48,7 +51,9 @@ impl Socket {
     /// Has the kernel ask, every minute of silence, whether the other side is still there: one that vanished without a
     /// word (a browser's closed lid under a tunnel that is never cut) must not hold its place for ever.
     pub fn keep_alive(&self) {
-        if let Some(plain) = self.stream.borrow().plain() {
+        if !self.is_kept_alive.replace(true)
+            && let Some(plain) = self.stream.borrow().plain()
+        {
             plain.keep_alive();
         }
     }
@@ -149,13 +154,24 @@ impl Socket {
     }
 
     async fn write_some(&self, slices: &[IoSlice<'_>], idle: Duration) -> Result<usize, WriteFault> {
-        let at_once = poll_fn(|cx| Poll::Ready(self.poll_write(cx, slices))).await;
-        let result = match at_once {
+        // A single slice is the common case, and a plain write is the cheaper call.
+        self.when_writable(idle, |stream, cx| match slices {
+            [slice] => Pin::new(stream).poll_write(cx, slice),
+            _ => Pin::new(stream).poll_write_vectored(cx, slices),
+        })
+        .await
+    }
+
+    async fn when_writable(
+        &self,
+        idle: Duration,
+        mut poll_write: impl FnMut(&mut Stream, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Result<usize, WriteFault> {
+        let mut poll = |cx: &mut Context<'_>| poll_write(&mut self.stream.borrow_mut(), cx);
+        let result = match poll_fn(|cx| Poll::Ready(poll(cx))).await {
             Poll::Ready(result) => result,
             // Only a full socket pays for a timer.
-            Poll::Pending => tokio::time::timeout(idle, poll_fn(|cx| self.poll_write(cx, slices)))
-                .await
-                .map_err(|_| WriteFault::Idle)?,
+            Poll::Pending => tokio::time::timeout(idle, poll_fn(poll)).await.map_err(|_| WriteFault::Idle)?,
         };
         match result {
             Ok(0) => Err(WriteFault::Io(io::ErrorKind::WriteZero.into())),
@@ -164,13 +180,30 @@ impl Socket {
         }
     }
 
-    fn poll_write(&self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        // A single slice is the common case, and a plain write is the cheaper call.
-        let mut stream = self.stream.borrow_mut();
-        match slices {
-            [slice] => Pin::new(&mut *stream).poll_write(cx, slice),
-            _ => Pin::new(&mut *stream).poll_write_vectored(cx, slices),
+    /// Are its bytes the kernel's own, so that they can be moved without being seen?
+    pub fn is_plain(&self) -> bool {
+        matches!(*self.stream.borrow(), Stream::Plain(_))
+    }
+
+    /// A system call that takes bytes from it, if any have come.
+    pub(super) fn read_with(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<usize>) -> io::Result<usize> {
+        match &*self.stream.borrow() {
+            Stream::Plain(plain) => plain.read_with(call),
+            Stream::Tls(_) | Stream::Pipe(_) => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+
+    /// A system call that hands bytes to it, as soon as it has room; waits for that at most `idle`.
+    pub(super) async fn write_with(
+        &self,
+        idle: Duration,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Result<usize, WriteFault> {
+        self.when_writable(idle, |stream, cx| match stream {
+            Stream::Plain(plain) => plain.poll_write_with(cx, &mut call),
+            Stream::Tls(_) | Stream::Pipe(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        })
+        .await
     }
 
     /// Is there neither a byte nor an end waiting?

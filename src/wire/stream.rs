@@ -11,8 +11,9 @@ use super::pipe::PipeEnd;
 use super::tls::TlsStream;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -189,6 +190,38 @@ impl Plain {
         match self {
             Plain::Tcp(tcp) => tcp.async_io(Interest::READABLE, peek).await,
             Plain::Unix(unix) => unix.async_io(Interest::READABLE, peek).await,
+        }
+    }
+
+    /// A system call that reads from it, if the runtime has heard of anything to read; `WouldBlock` makes it listen again.
+    pub(super) fn read_with<T>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Plain::Tcp(tcp) => tcp.try_io(Interest::READABLE, || call(tcp.as_fd())),
+            Plain::Unix(unix) => unix.try_io(Interest::READABLE, || call(unix.as_fd())),
+        }
+    }
+
+    /// The same for writing, as often as it takes.
+    pub(super) fn poll_write_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let called = match self {
+                Plain::Tcp(tcp) => {
+                    ready!(tcp.poll_write_ready(cx))?;
+                    tcp.try_io(Interest::WRITABLE, || call(tcp.as_fd()))
+                }
+                Plain::Unix(unix) => {
+                    ready!(unix.poll_write_ready(cx))?;
+                    unix.try_io(Interest::WRITABLE, || call(unix.as_fd()))
+                }
+            };
+            match called {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                called => return Poll::Ready(called),
+            }
         }
     }
 

@@ -24,6 +24,7 @@ mod keys_and_signing;
 mod lifecycle;
 mod load;
 mod logs;
+mod long_bodies;
 mod mutation;
 mod outbound;
 mod override_;
