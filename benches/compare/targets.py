@@ -37,6 +37,8 @@ TARGETS = [
     Target("memory with 64 connections", "small", "memory", US, None, 8.0, "MiB"),
     Target("memory that four uploads add", "upload", "upload_added", US, None, 2.0, "MiB"),
     Target("memory of an idle connection", "idle", "each", US, None, 2.5, "KiB"),
+    Target("TLS: CPU per kept request", "tls", "cpu", US, "nginx-lua-hmac", 1.0),
+    Target("TLS: CPU per kept request", "tls", "cpu", US, "haproxy-hmac", 1.0),
     Target("TLS: CPU per kept request", "tls", "cpu", US, "nginx", 1.0),
     Target("TLS: CPU per kept request", "tls", "cpu", US, "haproxy", 1.0),
     Target("TLS: CPU per full handshake", "tls", "full_cpu", US, "nginx", 1.0),

@@ -39,7 +39,7 @@ def run_tls(options, setting):
     others = [name for name in names if name != "countersign"]
     section = Section(
         NAME,
-        "TLS 1.3 (the others check nothing)",
+        "TLS 1.3 (nginx and haproxy check nothing)",
         COLUMNS,
         told["rounds"],
         names,

@@ -37,7 +37,7 @@ pub(super) async fn end_unread(
 impl Client {
     /// Is a close no reset to a client that has been answered and asked for the end?
     pub(super) fn may_just_close(&self) -> bool {
-        self.secured.is_none() && !self.is_stream && self.buffer.is_empty() && self.socket.is_quiet()
+        self.buffer.is_empty() && self.socket.may_just_close()
     }
 
     /// Our own last answer where no request was read.

@@ -193,7 +193,11 @@ impl Pool {
         let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
         for address in self.addresses().await? {
             match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    // Small writes leave at once; without it the connection still works.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
                 Err(error) => last = error,
             }
         }

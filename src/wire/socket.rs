@@ -35,11 +35,8 @@ pub enum WriteFault {
 const LAST_WORD: Duration = Duration::from_secs(10);
 
 impl Socket {
-    /// Takes a stream over. TCP: small writes leave at once.
+    /// Takes a stream over.
     pub fn new(stream: Stream) -> Socket {
-        if let Stream::Plain(plain) = &stream {
-            plain.no_delay();
-        }
         Socket { stream: RefCell::new(stream), is_kept_alive: Cell::new(false) }
     }
 
@@ -209,6 +206,15 @@ impl Socket {
     /// Is there neither a byte nor an end waiting?
     pub fn is_quiet(&self) -> bool {
         self.stream.borrow_mut().is_quiet()
+    }
+
+    /// Would a close be no reset? Known only of a connection of the kernel's: over TLS the last word has to be written first, and
+    /// may have to wait.
+    pub fn may_just_close(&self) -> bool {
+        match &*self.stream.borrow() {
+            Stream::Plain(plain) => !plain.holds_bytes(),
+            Stream::Tls(_) | Stream::Pipe(_) => false,
+        }
     }
 
     /// Says that nothing more will be sent.

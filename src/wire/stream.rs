@@ -169,14 +169,6 @@ impl AsyncWrite for Stream {
 }
 
 impl Plain {
-    /// Small writes leave at once.
-    pub(crate) fn no_delay(&self) {
-        if let Plain::Tcp(tcp) = self {
-            // An option of latency: without it the connection still works.
-            let _ = tcp.set_nodelay(true);
-        }
-    }
-
     /// Waits until something is there, and tells its first byte without taking it; `None` at the end.
     ///
     /// # Errors
@@ -235,8 +227,15 @@ impl Plain {
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        let mut byte = [std::mem::MaybeUninit::uninit()];
-        matches!(self.kernel().peek(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.peek().is_ok_and(|count| count > 0)
+    }
+
+    fn peek(&self) -> io::Result<usize> {
+        self.kernel().peek(&mut [std::mem::MaybeUninit::uninit()])
     }
 
     pub(super) fn reset_on_close(&self) {

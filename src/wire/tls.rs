@@ -26,7 +26,6 @@ pub struct Counted {
 impl Counted {
     /// A connection that a handshake is about to be made on.
     pub fn new(plain: Plain) -> Counted {
-        plain.no_delay();
         Counted { plain, sent: 0 }
     }
 
