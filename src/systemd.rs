@@ -146,6 +146,8 @@ impl Inherited {
         let listens = match &listener {
             BoundListener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
+                // Connections inherit it; those that wait already have what the unit says (`NoDelay=`).
+                socket2::SockRef::from(listener).set_tcp_nodelay(true)?;
                 socket2::SockRef::from(listener).is_listener()?
             }
             BoundListener::Unix(listener) => {

@@ -86,7 +86,8 @@ def configure(setting, directory, template, name, **values):
     text = (HERE / template).read_text()
     for key, value in values.items():
         text = text.replace(f"@{key.upper()}@", str(value))
-    setting.configurations[template + values.get("protocol", "")] = text
+    protocol = values.get("protocol", "").split()
+    setting.configurations[f"{template} with {protocol[0]}" if protocol else template] = text
     path = directory / name
     path.write_text(text)
     return path

@@ -114,7 +114,7 @@ def connect(program, log, listener):
     """To the port that the log names: the system chose it, so that nobody else can have taken it."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline and program.poll() is None:
-        if found := re.search(rf": {listener} listen=127\.0\.0\.1:(\d+) ", log.read_text()):
+        if found := re.search(rf": {listener} listen=127\.0\.0\.1:(\d+) ", log.read_text(errors="replace")):
             client = socket.create_connection(("127.0.0.1", int(found[1])), timeout=DEADLINE)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return client

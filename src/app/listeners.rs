@@ -123,6 +123,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     // Lets a restart bind while connections of the last run are in TIME_WAIT; never lets two listen.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    // Before the first connection is queued: each inherits it, and needs no call of its own.
+    socket.set_tcp_nodelay(true)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
@@ -205,6 +207,13 @@ mod tests {
         for part in [&address.to_string(), "[admin].listen", &format!("process {}", std::process::id())] {
             assert!(error.contains(part), "{part} is not in: {error}");
         }
+    }
+
+    #[test]
+    fn small_writes_leave_at_once_on_what_is_accepted_however_early_it_came() {
+        let listener = tcp("127.0.0.1:0".parse().unwrap(), "[inbound].listen").unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(socket2::SockRef::from(&listener.accept().unwrap().0).tcp_nodelay().unwrap());
     }
 
     #[test]

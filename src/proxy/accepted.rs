@@ -4,7 +4,7 @@ use super::BoundListener;
 use crate::wire::socket::Plain;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -40,6 +40,14 @@ impl WatchedListener {
         Ok(match bound {
             BoundListener::Tcp(tcp) => WatchedListener::Tcp(TcpListener::from_std(tcp)?),
             BoundListener::Unix(unix) => WatchedListener::Unix(UnixListener::from_std(unix)?),
+        })
+    }
+
+    /// The socket itself, no longer watched.
+    pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
+        Ok(match self {
+            WatchedListener::Tcp(tcp) => tcp.into_std()?.into(),
+            WatchedListener::Unix(unix) => unix.into_std()?.into(),
         })
     }
 

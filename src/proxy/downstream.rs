@@ -1,6 +1,7 @@
 //! One client connection: wait for a head, serve the request, again. The timers before a request are here.
 //!
-//! An idle connection holds its socket and nothing else: no buffer, no parser, no exchange. (hyper holds 12 KiB.)
+//! A connection that has been idle for a second holds its socket and nothing else: no buffer, no parser, no exchange. (hyper holds
+//! 12 KiB.) Until then it keeps what served its last request, unless too many do.
 //! Attacks: silent sockets (first byte: `head` on a fresh connection, `idle` afterwards), slow heads (`head` is a total),
 //! heads that never end (`[limits].head`), a close that overtakes our answer (lingering).
 

@@ -183,7 +183,7 @@ async fn once(
     };
     let has_begun = progress.begun.get();
     Some(match ended {
-        Ok(Ended::Whole { reusable, keep }) => {
+        Ok(Ended::Whole { reusable, keep, is_short }) => {
             let is_whole = progress.upload_whole.get();
             if reusable && is_whole {
                 exchange.choice.target().pool.give_back(connection, &worker.buffers);
@@ -192,7 +192,7 @@ async fn once(
             }
             match (is_whole, keep) {
                 (true, true) => After::Keep,
-                (true, false) if !head.keep_alive() && client.may_just_close() => After::Close,
+                (true, false) if is_short && !head.keep_alive() && client.may_be_closed_at_once() => After::Close,
                 (true | false, false) | (false, true) => After::Linger,
             }
         }
@@ -211,12 +211,7 @@ async fn once(
             drop(connection);
             fail(client, exchange, evidence, fault).await
         }
-        Ok(Ended::Cut { reset }) => {
-            if reset {
-                client.socket.reset_on_close();
-            }
-            After::Close
-        }
+        Ok(Ended::Cut) => After::Close,
         Err(end) => {
             drop(connection);
             client_ended(client, exchange, evidence, end, has_begun).await

@@ -1,8 +1,9 @@
 //! The last that a connection hears of us, said so that the client can read it.
 //!
 //! A close that finds bytes unread is a reset, and a reset can overtake the answer: so the client is told that nothing more will
-//! be sent, and is read from for a while. Only a plain connection whose client asked for the end, and has sent nothing behind
-//! its request, is closed at once: over TLS the last word has to be written, and may have to wait.
+//! be sent, and is read from for a while. Only a plain connection whose client asked for the end, got an upstream's whole answer,
+//! and has sent nothing behind its request, is closed at once: over TLS the last word has to be written, and may have to wait. And only
+//! after a short answer, all of which is on its way: bytes that the client sends later all the same find it arrived.
 
 use super::downstream::Client;
 use super::respond::{self, Wrapping};
@@ -35,8 +36,8 @@ pub(super) async fn end_unread(
 }
 
 impl Client {
-    /// Is a close no reset to a client that has been answered and asked for the end?
-    pub(super) fn may_just_close(&self) -> bool {
+    /// Is a close no reset to a client that has been answered?
+    pub(super) fn may_be_closed_at_once(&self) -> bool {
         self.buffer.is_empty() && self.socket.may_just_close()
     }
 

@@ -155,7 +155,12 @@ impl Acceptor {
                 thread::sleep(BACK_OFF);
             }
         }
-        // Whoever was let into the queue is served; the sockets close behind the last. Bounded: others may go on coming.
+        self.end(listeners);
+        Ok(())
+    }
+
+    /// Whoever was let into a queue is served; the sockets close behind the last. Bounded: others may go on coming.
+    fn end(self, listeners: Vec<(Place, OwnedFd)>) {
         for _ in 0..LAST_TURNS {
             if !matches!(self.accept_on_all(&listeners), Ok(Waiting::Perhaps)) {
                 break;
@@ -163,7 +168,6 @@ impl Acceptor {
         }
         drop(listeners);
         self.say_drain();
-        Ok(())
     }
 
     /// The same as a task of the only worker.
@@ -195,14 +199,9 @@ impl Acceptor {
             // What was accepted has its turn before more is.
             tokio::task::yield_now().await;
         }
-        for _ in 0..LAST_TURNS {
-            let taken = poll_fn(|cx| Poll::Ready(self.poll_accept(cx, &watched))).await;
-            if !matches!(taken, Poll::Ready(Ok(()))) {
-                break;
-            }
-        }
-        drop(watched);
-        self.say_drain();
+        // Not through the runtime: it may not have heard of all that waits, and hands out only so much at a turn.
+        let listeners = watched.into_iter().map(|(place, listener)| Ok((place, listener.into_fd()?)));
+        self.end(listeners.collect::<io::Result<_>>()?);
         Ok(())
     }
 

@@ -146,7 +146,6 @@ impl Proxy {
         let mut bound = Vec::with_capacity(listeners.len());
         for listener in listeners {
             listener.socket.set_nonblocking()?;
-            listener.socket.no_delay();
             bound.push((listener.side, listener.socket));
         }
         // The only worker accepts by itself; of several one thread chooses the one with the fewest.
@@ -223,34 +222,10 @@ impl Drop for Ended {
 }
 
 impl BoundListener {
-    /// Small writes leave at once: what is accepted inherits it, which saves each connection a system call.
-    fn no_delay(&self) {
-        if let BoundListener::Tcp(tcp) = self {
-            // An option of latency: without it connections still work.
-            let _ = socket2::SockRef::from(tcp).set_tcp_nodelay(true);
-        }
-    }
-
     fn set_nonblocking(&self) -> io::Result<()> {
         match self {
             BoundListener::Tcp(tcp) => tcp.set_nonblocking(true),
             BoundListener::Unix(unix) => unix.set_nonblocking(true),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_accepted_inherits_that_small_writes_leave_at_once() {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let bound = BoundListener::Tcp(listener);
-        bound.no_delay();
-        let _client = std::net::TcpStream::connect(address).unwrap();
-        let BoundListener::Tcp(listener) = bound else { unreachable!("it is TCP") };
-        assert!(listener.accept().unwrap().0.nodelay().unwrap());
     }
 }

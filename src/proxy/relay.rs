@@ -17,7 +17,7 @@ use crate::upstream::answer::{AnswerHead, MAX_ANSWER_HEAD, head_end};
 use crate::wire::body::{BodyLength, Transfer, TransferFault, WrittenAs};
 use crate::wire::buffer::{Buffer, LARGE};
 use crate::wire::socket::{Socket, WriteFault};
-use crate::wire::splice::{Passage, Spliced};
+use crate::wire::splice::{Conduit, Spliced};
 use std::time::Duration;
 use tokio::time::timeout_at;
 
@@ -38,6 +38,8 @@ pub(super) enum Ended {
         reusable: bool,
         /// The client was told that it may send another request.
         keep: bool,
+        /// Head and body leave in the first flight of any connection.
+        is_short: bool,
     },
     /// A 101 was delivered: bytes now go both ways.
     Switched,
@@ -46,12 +48,11 @@ pub(super) enum Ended {
     /// No acceptable answer; the client has got nothing yet.
     Fault(UpstreamFault),
     /// It broke off after it had begun, or the client stopped taking it.
-    Cut {
-        /// A plain close would look like a clean end.
-        reset: bool,
-    },
+    Cut,
 }
 
+/// What fits in the ten segments that any connection may send at once (RFC 6928), with some room.
+const SHORT: u64 = 12 * 1024;
 /// How long the client's body waits for the upstream's 100 before we send our own.
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
@@ -144,7 +145,7 @@ impl Relay<'_> {
             let write_idle = self.exchange.config.timeouts.write_idle;
             let written = self.client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n", write_idle).await;
             self.progress.gate.notify_one();
-            written.map_err(|fault| self.cut(&fault, false))?;
+            written.map_err(|fault| self.cut(&fault))?;
             self.progress.moved.set(clock::monotonic());
         }
         Ok(())
@@ -176,18 +177,30 @@ impl Relay<'_> {
         if is_switch {
             return match self.client.write_all(out, write_idle).await {
                 Ok(()) => Ended::Switched,
-                Err(fault) => self.cut(&fault, false),
+                Err(fault) => self.cut(&fault),
             };
         }
+        if until_close {
+            // Whatever happens now, also to this process: only the whole ends cleanly.
+            self.client.reset_on_close();
+        }
+        let is_short = match answer.length() {
+            BodyLength::None => true,
+            BodyLength::Exactly(length) => out.len() as u64 + length <= SHORT,
+            BodyLength::Chunked | BodyLength::UntilEnd => false,
+        };
         let mut body = Transfer::new(answer.length(), written_as, rewrite::ANSWER_TRAILERS);
         loop {
             match body.pass(out, buffer, self.client, write_idle).await {
                 Ok(()) => {}
-                Err(TransferFault::Source(_)) => return Ended::Cut { reset: until_close },
-                Err(TransferFault::Sink(fault)) => return self.cut(&fault, until_close),
+                Err(TransferFault::Source(_)) => return Ended::Cut,
+                Err(TransferFault::Sink(fault)) => return self.cut(&fault),
             }
             if body.is_done() {
-                return Ended::Whole { reusable: answer.keep_alive(), keep };
+                if until_close {
+                    self.client.end_on_close();
+                }
+                return Ended::Whole { reusable: answer.keep_alive(), keep, is_short };
             }
             self.progress.moved.set(clock::monotonic());
             if let Err(ended) = self.splice(&mut body, buffer, write_idle).await {
@@ -203,11 +216,14 @@ impl Relay<'_> {
                 Some(count) if count > 0 => {}
                 Some(_) if body.source_ended(out) => {
                     return match self.client.write_all(out, write_idle).await {
-                        Ok(()) => Ended::Whole { reusable: false, keep },
-                        Err(fault) => self.cut(&fault, until_close),
+                        Ok(()) => {
+                            self.client.end_on_close();
+                            Ended::Whole { reusable: false, keep, is_short }
+                        }
+                        Err(fault) => self.cut(&fault),
                     };
                 }
-                Some(_) | None => return Ended::Cut { reset: until_close },
+                Some(_) | None => return Ended::Cut,
             }
         }
     }
@@ -216,15 +232,15 @@ impl Relay<'_> {
     async fn splice(&self, body: &mut Transfer, buffer: &mut Buffer, idle: Duration) -> Result<(), Ended> {
         let Exchange { worker, .. } = self.exchange;
         let moved = || self.progress.moved.set(clock::monotonic());
-        let passage = Passage { pipes: &worker.kernel_pipes, from: self.upstream, to: self.client, idle };
+        let conduit = Conduit { pipes: &worker.kernel_pipes, from: self.upstream, to: self.client, idle };
         loop {
-            let passed = passage.pass(body, buffer, &worker.buffers, moved).await;
-            match passed.map_err(|fault| self.cut(&fault, false))? {
+            let passed = conduit.pass(body, buffer, &worker.buffers, moved).await;
+            match passed.map_err(|fault| self.cut(&fault))? {
                 Spliced::Whole | Spliced::Copy => return Ok(()),
-                Spliced::Broken => return Err(Ended::Cut { reset: false }),
+                Spliced::Broken => return Err(Ended::Cut),
                 Spliced::Rests => {
                     self.client.keep_alive();
-                    self.upstream.readable().await.map_err(|_| Ended::Cut { reset: false })?;
+                    self.upstream.readable().await.map_err(|_| Ended::Cut)?;
                 }
             }
         }
@@ -248,11 +264,11 @@ impl Relay<'_> {
         }
     }
 
-    fn cut(&self, fault: &WriteFault, reset: bool) -> Ended {
+    fn cut(&self, fault: &WriteFault) -> Ended {
         match fault {
             WriteFault::Idle => self.exchange.worker.metrics.timed_out("write_idle"),
             WriteFault::Io(_) => {}
         }
-        Ended::Cut { reset }
+        Ended::Cut
     }
 }

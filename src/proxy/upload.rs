@@ -9,7 +9,7 @@ use crate::request::head::HeadFault;
 use crate::wire::body::{Transfer, TransferFault};
 use crate::wire::buffer::{Buffer, LARGE, SMALL};
 use crate::wire::socket::{Socket, WriteFault};
-use crate::wire::splice::{Passage, Spliced};
+use crate::wire::splice::{Conduit, Spliced};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -70,7 +70,7 @@ pub(super) async fn client_side(
         progress.gate.notified().await;
     }
     let mut out = Vec::new();
-    let passage = Passage { pipes: &worker.kernel_pipes, from: client, to: upstream, idle: exchange.first_byte };
+    let conduit = Conduit { pipes: &worker.kernel_pipes, from: client, to: upstream, idle: exchange.first_byte };
     let moved = || progress.moved.set(clock::monotonic());
     while upstream_takes && !upload.is_done() {
         if !buffer.is_empty() {
@@ -86,7 +86,7 @@ pub(super) async fn client_side(
                 break;
             }
         }
-        match passage.pass(upload, buffer, &worker.buffers, moved).await {
+        match conduit.pass(upload, buffer, &worker.buffers, moved).await {
             Ok(Spliced::Whole) => break,
             Ok(Spliced::Copy) => {}
             Ok(Spliced::Rests) => match timeout(config.timeouts.body_idle, client.readable()).await {

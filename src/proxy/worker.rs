@@ -89,8 +89,8 @@ pub(super) struct InFlight<'w>(&'w Worker);
 /// One connection that waits warm; counts until it is dropped.
 pub(super) struct Warm<'w>(&'w Cell<usize>);
 
-/// Connections that may wait with all at hand that serves a request, some 6 KiB each: so that a burst of many that are used
-/// once costs no more than a few do.
+/// Connections that may wait with all at hand that serves a request, some 6 KiB each, 48 KiB after the longest heads: so that a
+/// burst of many that are used once costs no more than a few do.
 const WARM: usize = 64;
 /// The least time between two warnings of used overrides.
 const OVERRIDE_WARNINGS: Duration = Duration::from_secs(1);

@@ -31,7 +31,7 @@ pub struct Accepted {
 /// What is spoken inside (ALPN); a client that does not say speaks HTTP/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// `http/1.1`, or nothing.
+    /// `http/1.1`, `http/1.0`, or nothing.
     Http1,
     /// `h2`
     Http2,

@@ -27,6 +27,8 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(aws_l
 
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
+/// What `curl --http1.0` offers, and nothing else.
+const HTTP10: &[u8] = b"http/1.0";
 
 /// The TLS of one generation of the configuration.
 #[derive(Debug, Default)]
@@ -277,7 +279,7 @@ fn server_config(
     // takes away no ticket brings back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    config.alpn_protocols = vec![HTTP2.into(), HTTP1.into()];
+    config.alpn_protocols = vec![HTTP2.into(), HTTP1.into(), HTTP10.into()];
     Ok(config)
 }
 

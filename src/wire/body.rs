@@ -107,9 +107,10 @@ impl Transfer {
         }
     }
 
-    /// So many of the unseen have passed.
-    pub fn passed(&mut self, count: usize) {
+    /// So many of its bytes have been taken from their source.
+    pub fn taken(&mut self, count: usize) {
         if let Source::Exactly(left) = &mut self.from {
+            debug_assert!(count as u64 <= *left);
             *left = left.saturating_sub(count as u64);
             if *left == 0 {
                 self.from = Source::Done;
@@ -186,7 +187,7 @@ impl Transfer {
             sink.write_all_of(&mut slices, idle).await.map_err(TransferFault::Sink)?;
             head.clear();
             buffer.consume(plain);
-            self.passed(plain);
+            self.taken(plain);
             return Ok(());
         }
         self.gather(buffer, head).map_err(TransferFault::Source)?;

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::stream::ready_unless_full;
 pub use super::stream::{Plain, Stream};
 
 /// A connection. Both directions of an exchange hold `&Socket`; they run in one task, so no borrow is ever held across a
@@ -144,36 +145,45 @@ impl Socket {
             let before = self.stream.borrow().sent();
             match tokio::time::timeout(idle, poll_fn(poll_flush)).await {
                 Ok(flushed) => return flushed.map_err(WriteFault::Io),
-                Err(_) if self.stream.borrow().sent() > before => {}
+                Err(_) if self.stream.borrow().sent() > before || self.stream.borrow_mut().push() => {}
                 Err(_) => return Err(WriteFault::Idle),
             }
         }
     }
 
     async fn write_some(&self, slices: &[IoSlice<'_>], idle: Duration) -> Result<usize, WriteFault> {
-        // A single slice is the common case, and a plain write is the cheaper call.
-        self.when_writable(idle, |stream, cx| match slices {
-            [slice] => Pin::new(stream).poll_write(cx, slice),
-            _ => Pin::new(stream).poll_write_vectored(cx, slices),
+        self.when_writable(idle, |stream, cx| match (cx, slices) {
+            (None, _) => stream.write_now(slices.first().map_or(&[], |slice| &**slice)),
+            // A single slice is the common case, and a plain write is the cheaper call.
+            (Some(cx), [slice]) => Pin::new(stream).poll_write(cx, slice),
+            (Some(cx), _) => Pin::new(stream).poll_write_vectored(cx, slices),
         })
         .await
     }
 
+    /// Tries until something is taken. Without a context an attempt goes past the runtime: the kernel calls a long queue writable
+    /// only when a third of it is free, and one that a slow reader empties in hours takes a little more all the time.
     async fn when_writable(
         &self,
         idle: Duration,
-        mut poll_write: impl FnMut(&mut Stream, &mut Context<'_>) -> Poll<io::Result<usize>>,
+        mut attempt: impl FnMut(&mut Stream, Option<&mut Context<'_>>) -> Poll<io::Result<usize>>,
     ) -> Result<usize, WriteFault> {
-        let mut poll = |cx: &mut Context<'_>| poll_write(&mut self.stream.borrow_mut(), cx);
-        let result = match poll_fn(|cx| Poll::Ready(poll(cx))).await {
-            Poll::Ready(result) => result,
-            // Only a full socket pays for a timer.
-            Poll::Pending => tokio::time::timeout(idle, poll_fn(poll)).await.map_err(|_| WriteFault::Idle)?,
-        };
+        let mut attempt = |cx: Option<&mut Context<'_>>| attempt(&mut self.stream.borrow_mut(), cx);
+        let mut result = poll_fn(|cx| Poll::Ready(attempt(Some(cx)))).await;
+        // Only a full socket pays for a timer.
+        while result.is_pending() {
+            result = match tokio::time::timeout(idle, poll_fn(|cx| attempt(Some(cx)))).await {
+                Ok(result) => Poll::Ready(result),
+                Err(_) => attempt(None),
+            };
+            if result.is_pending() && !self.stream.borrow_mut().push() {
+                return Err(WriteFault::Idle);
+            }
+        }
         match result {
-            Ok(0) => Err(WriteFault::Io(io::ErrorKind::WriteZero.into())),
-            Ok(written) => Ok(written),
-            Err(error) => Err(WriteFault::Io(error)),
+            Poll::Ready(Ok(written)) if written > 0 => Ok(written),
+            Poll::Ready(Err(error)) => Err(WriteFault::Io(error)),
+            Poll::Ready(Ok(_)) | Poll::Pending => Err(WriteFault::Io(io::ErrorKind::WriteZero.into())),
         }
     }
 
@@ -196,9 +206,10 @@ impl Socket {
         idle: Duration,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Result<usize, WriteFault> {
-        self.when_writable(idle, |stream, cx| match stream {
-            Stream::Plain(plain) => plain.poll_write_with(cx, &mut call),
-            Stream::Tls(_) | Stream::Pipe(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+        self.when_writable(idle, |stream, cx| match (stream, cx) {
+            (Stream::Plain(plain), Some(cx)) => plain.poll_write_with(cx, &mut call),
+            (Stream::Plain(plain), None) => ready_unless_full(call(plain.as_fd())),
+            (Stream::Tls(_) | Stream::Pipe(_), _) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         })
         .await
     }
@@ -229,8 +240,13 @@ impl Socket {
         self.stream.borrow_mut().farewell();
     }
 
-    /// Makes the coming close a reset: the other side cannot take what it got for the whole.
+    /// Makes the coming close a reset, however it comes about: the other side cannot take what it got for the whole.
     pub fn reset_on_close(&self) {
-        self.stream.borrow().reset_on_close();
+        self.stream.borrow().reset_on_close(true);
+    }
+
+    /// Takes that back: now it is the whole.
+    pub fn end_on_close(&self) {
+        self.stream.borrow().reset_on_close(false);
     }
 }

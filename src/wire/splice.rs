@@ -2,8 +2,9 @@
 //!
 //! What a socket has received is hung into a pipe, and from there into the other socket's queue (`splice(2)`): two system calls
 //! as for a copy, without the copy. Only bytes whose end was announced go this way, so that what follows them stays in the
-//! socket; chunks have to be read. Only the kernel's own connections can: TLS has to see what it encrypts. A pipe is held only
-//! while bytes are in it, and there are few: where none is to be had, and where the system does not allow it, bodies are copied.
+//! socket; chunks have to be read. Only the kernel's own connections can: TLS has to see what it encrypts. A body holds a
+//! pipe only while bytes are in it, and there are few: where none is to be had, and where the system does not allow it, bodies are
+//! copied.
 
 use super::body::Transfer;
 use super::buffer::{Buffer, BufferPool};
@@ -23,9 +24,9 @@ pub struct KernelPipes {
     refused: Cell<bool>,
 }
 
-/// From where to where a body goes.
+/// From where to where bodies go.
 #[derive(Debug, Clone, Copy)]
-pub struct Passage<'p> {
+pub struct Conduit<'p> {
     /// Through one of these.
     pub pipes: &'p KernelPipes,
     /// Where it is read.
@@ -74,8 +75,10 @@ const KEPT: usize = 8;
 pub const DESCRIPTORS: usize = 2 * LENT;
 /// How much is moved at a time, and held for a reader that is slow. The kernel gives an ordinary user 64 MiB of pipes.
 const AT_A_TIME: usize = 256 * 1024;
+/// How much of a body is moved before other connections have their turn.
+const A_TURN: usize = 1024 * 1024;
 
-impl Passage<'_> {
+impl Conduit<'_> {
     /// Moves what has come of `body`, until nothing is there; then no memory of `buffer` is held. `moved` is called whenever
     /// something has. What the buffer holds of the body goes before: as long as it holds any, this moves nothing.
     ///
@@ -88,22 +91,35 @@ impl Passage<'_> {
         pool: &BufferPool,
         moved: impl Fn(),
     ) -> Result<Spliced, WriteFault> {
-        let Passage { pipes, from, to, idle } = *self;
+        let Conduit { pipes, from, to, idle } = *self;
         let is_worth_it = body.unseen() >= WORTH_IT && buffer.is_empty();
         if !is_worth_it || pipes.refused.get() || !from.is_plain() || !to.is_plain() {
             return Ok(Spliced::Copy);
         }
         buffer.release(pool);
+        let mut in_this_turn = 0;
         while !body.is_done() {
             let Some(mut transit) = pipes.lend() else { return Ok(Spliced::Copy) };
             match from.read_with(|socket| transit.fill(socket, body.unseen())) {
                 Ok(0) => return Ok(Spliced::Broken),
-                Ok(count) => body.passed(count),
+                Ok(count) => body.taken(count),
                 Err(error) => return Ok(pipes.without_bytes(&error)),
             }
+            in_this_turn += transit.count;
             while transit.count > 0 {
-                to.write_with(idle, |socket| transit.empty(socket)).await?;
+                match to.write_with(idle, |socket| transit.empty(socket)).await {
+                    Ok(_) => {}
+                    Err(WriteFault::Io(error)) if is_refusal(&error) => {
+                        pipes.refuse(&error);
+                        to.write_all(&transit.read_out().map_err(WriteFault::Io)?, idle).await?;
+                    }
+                    Err(fault) => return Err(fault),
+                }
                 moved();
+            }
+            if in_this_turn >= A_TURN {
+                tokio::task::yield_now().await;
+                in_this_turn = 0;
             }
         }
         Ok(Spliced::Whole)
@@ -120,23 +136,36 @@ impl KernelPipes {
         Some(InTransit { pipes: self, pipe: Some(pipe), count: 0 })
     }
 
+    /// What it means that nothing could be taken.
     fn without_bytes(&self, error: &io::Error) -> Spliced {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Spliced::Rests,
-            // A sandbox that does not know the call, or forbids it.
-            io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
-                self.refused.set(true);
+            io::ErrorKind::ConnectionReset | io::ErrorKind::TimedOut => Spliced::Broken,
+            _ => {
+                if is_refusal(error) {
+                    self.refuse(error);
+                }
+                // If it is about the connection after all, reading it will tell.
                 Spliced::Copy
             }
-            _ => Spliced::Broken,
         }
     }
+
+    fn refuse(&self, error: &io::Error) {
+        tracing::debug!(%error, "bodies are copied: the system does not splice");
+        self.refused.set(true);
+    }
+}
+
+/// A sandbox that does not know the call, or forbids it.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported)
 }
 
 impl KernelPipe {
     fn new() -> io::Result<KernelPipe> {
         let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // Where it is not allowed, the usual 64 KiB do.
+        // Where it is not allowed, smaller ones do.
         let _ = fcntl_setpipe_size(&into, AT_A_TIME);
         Ok(KernelPipe { out, into })
     }
@@ -155,6 +184,18 @@ impl InTransit<'_> {
         let moved = splice(&pipe.out, None, to, None, self.count, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?;
         self.count -= moved;
         Ok(moved)
+    }
+
+    /// Takes what is on its way into memory.
+    fn read_out(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.count];
+        let mut read = 0;
+        while let (Some(pipe), true) = (&self.pipe, self.count > 0) {
+            let count = rustix::io::read(&pipe.out, &mut bytes[read..])?;
+            read += count;
+            self.count -= count;
+        }
+        Ok(bytes)
     }
 }
 

@@ -9,7 +9,7 @@
 
 use super::pipe::PipeEnd;
 use super::tls::TlsStream;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
@@ -94,6 +94,22 @@ impl Stream {
         }
     }
 
+    /// What the kernel takes now, whatever the runtime has heard of it.
+    pub(super) fn write_now(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Plain(plain) => ready_unless_full((&*plain.kernel()).write(bytes)),
+            Stream::Tls(_) | Stream::Pipe(_) => Poll::Pending,
+        }
+    }
+
+    /// Has the kernel taken a little more of what waits here?
+    pub(super) fn push(&mut self) -> bool {
+        match self {
+            Stream::Plain(_) | Stream::Pipe(_) => false,
+            Stream::Tls(tls) => tls.push(),
+        }
+    }
+
     /// Says, as far as it can be said without waiting, that the end is meant.
     pub(super) fn farewell(&mut self) {
         match self {
@@ -103,13 +119,22 @@ impl Stream {
         }
     }
 
-    pub(super) fn reset_on_close(&self) {
+    pub(super) fn reset_on_close(&self, reset: bool) {
         match self {
-            Stream::Plain(plain) => plain.reset_on_close(),
+            Stream::Plain(plain) => plain.reset_on_close(reset),
             // Without `close_notify` the end is no clean one anyway; the reset says so to those who do not look.
-            Stream::Tls(tls) => tls.plain().reset_on_close(),
-            Stream::Pipe(pipe) => pipe.abort(),
+            Stream::Tls(tls) => tls.plain().reset_on_close(reset),
+            Stream::Pipe(pipe) if reset => pipe.abort(),
+            Stream::Pipe(_) => {}
         }
+    }
+}
+
+/// A full queue is no error.
+pub(super) fn ready_unless_full(written: io::Result<usize>) -> Poll<io::Result<usize>> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        written => Poll::Ready(written),
     }
 }
 
@@ -185,6 +210,14 @@ impl Plain {
         }
     }
 
+    /// The socket itself, past the runtime.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Plain::Tcp(tcp) => tcp.as_fd(),
+            Plain::Unix(unix) => unix.as_fd(),
+        }
+    }
+
     /// A system call that reads from it, if the runtime has heard of anything to read; `WouldBlock` makes it listen again.
     pub(super) fn read_with<T>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
         match self {
@@ -238,10 +271,10 @@ impl Plain {
         self.kernel().peek(&mut [std::mem::MaybeUninit::uninit()])
     }
 
-    pub(super) fn reset_on_close(&self) {
+    pub(super) fn reset_on_close(&self, reset: bool) {
         if let Plain::Tcp(_) = self {
             // If it cannot be set, the connection is gone already.
-            let _ = self.kernel().set_linger(Some(Duration::ZERO));
+            let _ = self.kernel().set_linger(reset.then_some(Duration::ZERO));
         }
     }
 

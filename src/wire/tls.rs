@@ -6,7 +6,7 @@
 
 use super::stream::Plain;
 use rustls::{ConnectionCommon, SideData};
-use std::io::{self, BufRead as _, IoSlice, Read};
+use std::io::{self, BufRead as _, IoSlice, Read, Write};
 use std::ops::DerefMut;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -32,6 +32,12 @@ impl Counted {
     /// The connection below, when no handshake came about.
     pub fn into_plain(self) -> Plain {
         self.plain
+    }
+
+    fn push(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<usize>) -> io::Result<usize> {
+        let count = write(&mut Kernel(&self.plain))?;
+        self.sent += count as u64;
+        Ok(count)
     }
 }
 
@@ -68,6 +74,21 @@ impl TlsStream {
         }
     }
 
+    /// Has the kernel taken a little more of what waits here, whatever the runtime has heard of it?
+    pub(super) fn push(&mut self) -> bool {
+        let taken = match &mut self.0 {
+            tokio_rustls::TlsStream::Client(stream) => {
+                let (io, session) = stream.get_mut();
+                io.push(|plain| session.write_tls(plain))
+            }
+            tokio_rustls::TlsStream::Server(stream) => {
+                let (io, session) = stream.get_mut();
+                io.push(|plain| session.write_tls(plain))
+            }
+        };
+        taken.is_ok_and(|count| count > 0)
+    }
+
     pub(super) fn farewell(&mut self) {
         // What does not go at once does not go: nobody waits for it.
         let _ = Pin::new(&mut self.0).poll_shutdown(&mut Context::from_waker(Waker::noop()));
@@ -90,12 +111,22 @@ fn nothing_for_us<D: SideData>(plain: &Plain, session: &mut impl DerefMut<Target
     }
 }
 
-/// Reads past the runtime: what it does not know of, it asks for once in vain.
+/// Reads and writes past the runtime: what it does not know of, it asks for once in vain.
 struct Kernel<'k>(&'k Plain);
 
 impl Read for Kernel<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         (&*self.0.kernel()).read(into)
+    }
+}
+
+impl Write for Kernel<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0.kernel()).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,30 +1,61 @@
 //! Long bodies of known length, most of which nobody here looks at: whole, in order, and nothing of one in another.
 
 use super::support::eventually;
+use super::support::message::Buffered;
 use super::support::raw::Client;
-use super::support::recorder::Recorder;
+use super::support::recorder::{Recorder, Then};
 use super::support::sidecar::Builder;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+/// More than all queues between a client and its upstream take.
+const LONG: usize = 20_000_000;
+
+fn noise(length: usize) -> Vec<u8> {
+    (0..length as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
 
 #[test]
 fn big_bodies_pass_whole_both_ways_at_once() {
-    let upstream = Recorder::with(|exchange| {
-        let body = exchange.body().map(|body| body.bytes.clone()).unwrap_or_default();
-        exchange.reply(200, body)
+    // Sends back what it reads, as it reads it.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let upstream = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = Buffered::new(stream.unwrap());
+            thread::spawn(move || {
+                // A health check says nothing.
+                let Ok(Some(_)) = stream.head() else { return };
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n");
+                stream.inner.write_all(head.as_bytes()).unwrap();
+                let ahead = std::mem::take(&mut stream.ahead);
+                stream.inner.write_all(&ahead).unwrap();
+                let mut writing = stream.inner.try_clone().unwrap();
+                let _ = std::io::copy(&mut stream.inner, &mut writing);
+            });
+        }
     });
-    let sidecar = Builder::guarding(upstream.address).start();
-    let body: Vec<u8> = (0..20_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let sidecar = Builder::guarding(upstream).start();
+    let body = noise(LONG);
     let mut client = Client::connect(sidecar.address);
-    client.send(format!("POST /big HTTP/1.1\r\nHost: b\r\nContent-Length: {}\r\n\r\n", body.len()));
-    client.send(&body);
+    let mut sending = client.stream.inner.try_clone().unwrap();
+    let sent = body.clone();
+    let sender = thread::spawn(move || {
+        write!(sending, "POST /big HTTP/1.1\r\nHost: b\r\nContent-Length: {LONG}\r\n\r\n").unwrap();
+        sending.write_all(&sent).unwrap();
+    });
     let answer = client.answer();
+    sender.join().unwrap();
     assert!(answer.status == 200 && answer.body.bytes == body, "{} bytes came back", answer.body.bytes.len());
 }
 
 #[test]
 fn slow_readers_of_long_answers_each_get_their_own_whole_however_many_they_are() {
-    // More at a time than bodies that can be moved by the kernel: the others are copied.
-    const READERS: usize = 100;
-    let long = |target: &str| target.bytes().cycle().take(1_000_000).collect::<Vec<u8>>();
+    // More at a time than one worker has pipes for: the others are copied.
+    const READERS: usize = 40;
+    let long = |target: &str| target.repeat(LONG / 2 / target.len()).into_bytes();
     let upstream = Recorder::with(move |exchange| {
         let answer = long(&exchange.request.target);
         exchange.reply(200, answer)
@@ -37,10 +68,46 @@ fn slow_readers_of_long_answers_each_get_their_own_whole_however_many_they_are()
     eventually("every answer under way", || (upstream.marked("/long/").len() == READERS).then_some(()));
     for (number, reader) in readers.iter_mut().enumerate() {
         assert!(reader.answer().body.bytes == long(&format!("/long/{number}")), "{number}");
-        // The connection goes on behind it.
-        reader.send(format!("GET /long/again/{number} HTTP/1.1\r\nHost: b\r\n\r\n"));
-        assert!(reader.answer().body.bytes == long(&format!("/long/again/{number}")), "{number}");
     }
+    // The connections go on behind it.
+    for reader in &mut readers {
+        reader.send("GET /again HTTP/1.1\r\nHost: b\r\n\r\n");
+    }
+    assert!(readers[0].answer().body.bytes == long("/again"));
+}
+
+#[test]
+fn a_reader_that_is_slow_and_never_rests_gets_all_of_a_long_answer() {
+    let upstream = Recorder::with(|exchange| {
+        if exchange.request.target == "/announced" {
+            return exchange.reply(200, noise(LONG));
+        }
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        exchange.send(format!("{LONG:x}\r\n"));
+        exchange.send(noise(LONG));
+        exchange.send("\r\n0\r\n\r\n");
+        Then::Next
+    });
+    let sidecar = Builder::guarding(upstream.address).set("timeouts", "write_idle", "\"1s\"").start();
+    thread::scope(|scope| {
+        for path in ["/announced", "/chunked"] {
+            let mut client = Client::connect(sidecar.address);
+            scope.spawn(move || {
+                client.send(format!("GET {path} HTTP/1.1\r\nHost: b\r\n\r\n"));
+                // Far less than the third of a full queue at which the kernel calls it writable.
+                let mut begun = vec![0; 4096];
+                let mut taken = Vec::new();
+                while taken.len() < 75 * begun.len() {
+                    let count = client.stream.inner.read(&mut begun).unwrap();
+                    taken.extend_from_slice(&begun[..count]);
+                    // Paces the reader: three times as long as nothing may be taken.
+                    thread::sleep(Duration::from_millis(40));
+                }
+                client.stream.ahead = taken;
+                assert!(client.answer().body.bytes == noise(LONG), "{path}");
+            });
+        }
+    });
 }
 
 #[test]

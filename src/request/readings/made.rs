@@ -1,8 +1,8 @@
 //! [`Made`]: the readings made so far, each text once, all of them in one piece of memory.
 //!
 //! A path full of tricks has hundreds of readings, and hundreds of allocations would cost more than the texts. Here is
-//! also where the work is bounded: every text counts as it is made, whether it is new or not, and the one that would
-//! go beyond [`Readings::MOST`] or [`Readings::MOST_BYTES`] ends the making.
+//! also where the work is bounded: the bytes of every text count as it is made, whether it is new or not. The one that would go
+//! beyond [`Readings::MOST_BYTES`], and any that comes when there are [`Readings::MOST`], ends the making.
 
 use super::{Case, Reading, Readings, Steps};
 use crate::request::hash::{FastHasher, hash};

@@ -113,6 +113,8 @@ async fn open(upstream: &Upstream, name: &str, tls: &TlsMaterials) -> Result<(Op
     let tcp = TcpStream::connect((upstream.lookup_host(), upstream.port))
         .await
         .map_err(|error| ProbeFault::Unreachable { upstream: name.to_owned(), error })?;
+    // A handshake is several small writes; without it the probe still works.
+    let _ = tcp.set_nodelay(true);
     let plain = Plain::Tcp(tcp);
     let Some(how) = &upstream.tls else {
         let protocol = if upstream.http2 { Protocol::Http2 } else { Protocol::Http1 };

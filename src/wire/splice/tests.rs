@@ -1,6 +1,8 @@
 use super::super::body::{BodyLength, WrittenAs};
 use super::*;
 use crate::wire::stream::{Plain, Stream};
+use std::future::poll_fn;
+use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -47,8 +49,8 @@ impl Between {
     }
 
     async fn pass(&mut self, body: &mut Transfer) -> Result<Spliced, WriteFault> {
-        let passage = Passage { pipes: &self.pipes, from: &self.from, to: &self.to, idle: IDLE };
-        passage.pass(body, &mut self.buffer, &self.pool, || ()).await
+        let conduit = Conduit { pipes: &self.pipes, from: &self.from, to: &self.to, idle: IDLE };
+        conduit.pass(body, &mut self.buffer, &self.pool, || ()).await
     }
 
     /// Until it has passed, or cannot.
@@ -87,7 +89,9 @@ async fn an_end_in_the_middle_is_told_and_what_came_has_passed() {
     let mut body = body(100_000);
     assert_eq!(between.pass_all(&mut body).await.unwrap(), Spliced::Broken);
     assert_eq!(body.unseen(), 80_000);
-    between.sink.read_exact(&mut vec![0; 20_000]).await.unwrap();
+    let mut got = vec![0; 20_000];
+    between.sink.read_exact(&mut got).await.unwrap();
+    assert!(got == text(20_000));
 }
 
 #[tokio::test]
@@ -139,22 +143,85 @@ async fn a_pipe_that_holds_bytes_of_a_broken_transfer_is_never_used_again() {
 }
 
 #[tokio::test]
-async fn where_all_pipes_are_in_use_and_where_the_system_refuses_bodies_are_copied() {
+async fn where_all_pipes_are_in_use_and_where_the_system_refuses_nothing_is_taken() {
     let mut between = Between::new().await;
     between.source.write_all(&text(20_000)).await.unwrap();
     between.from.readable().await.unwrap();
     between.pipes.lent.set(LENT);
     assert_eq!(between.pass(&mut body(20_000)).await.unwrap(), Spliced::Copy);
     between.pipes.lent.set(0);
-    let refusal = io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error());
-    assert_eq!(between.pipes.without_bytes(&refusal), Spliced::Copy);
+    assert_eq!(between.pipes.without_bytes(&refusal()), Spliced::Copy);
     assert_eq!(between.pass(&mut body(20_000)).await.unwrap(), Spliced::Copy, "it is not asked again");
+    let Between { from, buffer, pool, .. } = &mut between;
+    while buffer.filled().len() < 20_000 {
+        assert!(from.read(buffer, pool, 65_536).await.unwrap() > 0);
+    }
+    assert!(buffer.filled() == text(20_000));
 }
 
 #[tokio::test]
-async fn a_reset_is_no_reason_to_copy() {
+async fn what_a_refusal_finds_in_a_pipe_is_read_out() {
+    let mut between = Between::new().await;
+    between.source.write_all(&text(20_000)).await.unwrap();
+    between.from.readable().await.unwrap();
+    let mut transit = between.pipes.lend().unwrap();
+    let count = between.from.read_with(|socket| transit.fill(socket, 20_000)).unwrap();
+    assert!(transit.read_out().unwrap() == text(count));
+    drop(transit);
+    assert_eq!((between.pipes.lent.get(), between.pipes.idle.borrow().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn what_is_given_up_in_the_middle_gives_its_pipe_back_and_not_its_bytes() {
+    let mut between = Between::new().await;
+    let (from, mut source) = connection().await;
+    between.from = from;
+    let endless = tokio::spawn(async move { while source.write_all(&[b'a'; 65_536]).await.is_ok() {} });
+    let mut body = body(u64::MAX);
+    // Nobody reads: it waits with bytes in a pipe, as one does whose exchange ends early.
+    let waiting = tokio::time::timeout(IDLE / 2, between.pass_all(&mut body)).await;
+    assert!(waiting.is_err(), "{waiting:?}");
+    endless.abort();
+    assert_eq!((between.pipes.lent.get(), between.pipes.idle.borrow().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn others_have_their_turn_beside_a_body_that_need_not_rest() {
+    let mut between = Between::new().await;
+    // All of it is there, and the queue to the reader takes it.
+    let length = A_TURN + A_TURN / 2;
+    between.source.write_all(&vec![b'a'; length]).await.unwrap();
+    between.from.readable().await.unwrap();
+    let mut body = body(length as u64);
+    let polled = {
+        let mut passing = std::pin::pin!(between.pass(&mut body));
+        poll_fn(|cx| Poll::Ready(passing.as_mut().poll(cx).is_pending())).await
+    };
+    assert!(polled, "all of it was moved at once");
+    assert_eq!(between.pass_all(&mut body).await.unwrap(), Spliced::Whole);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_the_kernels_is_copied() {
+    let (one, _other) = crate::wire::pipe::pipe(100_000);
+    let between = Between::new().await;
+    let stream = Socket::new(Stream::Pipe(one));
+    for (from, to) in [(&between.from, &stream), (&stream, &between.to)] {
+        let conduit = Conduit { pipes: &between.pipes, from, to, idle: IDLE };
+        let (mut buffer, pool) = (Buffer::default(), BufferPool::default());
+        assert_eq!(conduit.pass(&mut body(100_000), &mut buffer, &pool, || ()).await.unwrap(), Spliced::Copy);
+    }
+}
+
+#[tokio::test]
+async fn only_what_the_connection_itself_says_breaks_a_body() {
     let pipes = KernelPipes::default();
     assert_eq!(pipes.without_bytes(&io::ErrorKind::ConnectionReset.into()), Spliced::Broken);
     assert_eq!(pipes.without_bytes(&io::ErrorKind::WouldBlock.into()), Spliced::Rests);
-    assert!(!pipes.refused.get());
+    assert_eq!(pipes.without_bytes(&io::ErrorKind::OutOfMemory.into()), Spliced::Copy);
+    assert!(!pipes.refused.get(), "a shortage passes");
+}
+
+fn refusal() -> io::Error {
+    io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error())
 }

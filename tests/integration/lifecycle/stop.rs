@@ -57,6 +57,49 @@ fn a_stop_lets_the_request_in_flight_finish_and_takes_nothing_new() {
 }
 
 #[test]
+fn whoever_was_let_into_the_queue_before_a_stop_is_served_however_many_they_are() {
+    const QUEUED: usize = 400;
+    let upstream = Recorder::with(|exchange| exchange.reply(200, "ok"));
+    for workers in ["1", "2"] {
+        let mut sidecar = Builder::guarding(upstream.address).set("", "workers", workers).start();
+        // While the process stands still, the kernel queues.
+        sidecar.process.signal("STOP");
+        let mut clients: Vec<_> = (0..QUEUED).map(|_| raw::Client::connect(sidecar.address)).collect();
+        for client in &mut clients {
+            client.send("GET /health HTTP/1.1\r\nHost: backend.test\r\n\r\n");
+        }
+        sidecar.process.signal("TERM");
+        sidecar.process.signal("CONT");
+        for (number, client) in clients.iter_mut().enumerate() {
+            let (status, ..) =
+                client.try_head().unwrap_or_else(|error| panic!("{workers} workers, {number}: {error}"));
+            assert_eq!(status, 200, "{workers} workers, {number}");
+        }
+        drop(clients);
+        assert_eq!(sidecar.process.wait().code(), Some(0), "{}", sidecar.process.stderr.text());
+    }
+}
+
+#[test]
+fn an_answer_that_a_stop_cuts_is_no_clean_end_even_where_only_the_end_tells_its_length() {
+    let upstream = Recorder::with(|exchange| {
+        exchange.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n");
+        exchange.hang()
+    });
+    let mut sidecar = Builder::guarding(upstream.address).set("timeouts", "drain", "\"200ms\"").start();
+    let mut client = raw::Client::connect(sidecar.address);
+    client.send("GET /files/stream HTTP/1.0\r\nHost: backend.test\r\n\r\n");
+    assert_eq!(client.try_head().unwrap().0, 200);
+    while client.stream.ahead.len() < 5 {
+        assert!(client.stream.fill().unwrap());
+    }
+    client.stream.ahead.clear();
+    sidecar.process.signal("TERM");
+    assert_eq!(sidecar.process.wait().code(), Some(0), "{}", sidecar.process.stderr.text());
+    assert_eq!(client.end(), raw::End::Reset);
+}
+
+#[test]
 fn a_stream_goes_on_to_its_end_while_draining() {
     let parts = count(20, 200);
     let upstream = Recorder::with(move |exchange| {

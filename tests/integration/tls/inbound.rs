@@ -49,6 +49,9 @@ fn openssl_agrees_on_http_1_1_and_gets_no_old_version() {
     }
     let said = ask(&["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"]);
     assert!(said.contains("no peer certificate available"), "{said}");
+    // Some offer nothing newer (`curl --http1.0`).
+    let said = ask(&["-alpn", "http/1.0"]);
+    assert!(said.contains("ALPN protocol: http/1.0"), "{said}");
     let said = ask(&["-alpn", "spdy/3"]);
     assert!(said.contains("no application protocol"), "{said}");
     for reason in ["incompatible", "no_protocol"] {
