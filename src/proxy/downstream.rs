@@ -222,6 +222,7 @@ impl Client {
 
     /// Serves requests until the connection rests or ends: what a request needs is not made anew for each.
     async fn busy(&mut self, worker: &Worker) -> Busy {
+        self.spare.get_or_insert_with(|| worker.lend());
         let how = loop {
             let after = self.next(worker).await;
             self.spare.get_or_insert_default().trim();
@@ -243,7 +244,9 @@ impl Client {
                 After::Linger => break Busy::Lingers,
             }
         };
-        self.spare = None;
+        if let Some(spare) = self.spare.take() {
+            worker.take_back(spare);
+        }
         how
     }
 

@@ -1,9 +1,10 @@
 //! [`Worker`]: one thread, one current-thread runtime, the connections handed to it, its own upstream connections.
 
+use super::Shared;
 use super::accepted::AcceptedStream;
+use super::downstream::{self, Spare};
 use super::listener::{Accepted, Permit};
 use super::route::Route;
-use super::{Shared, downstream};
 use crate::config::{Side, Upstream};
 use crate::keys::usage::UsageNotes;
 use crate::request::client::Peer;
@@ -14,7 +15,7 @@ use crate::upstream::health::UpstreamHealth;
 use crate::wire::buffer::BufferPool;
 use crate::wire::socket::Plain;
 use crate::wire::splice::KernelPipes;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,6 +47,8 @@ pub(super) struct Worker {
     pub(super) drain: Notify,
     /// Connections that wait for a request with all at hand that serves one.
     warm: Cell<usize>,
+    /// What served a request of a connection that rests or has ended.
+    spares: RefCell<Vec<Box<Spare>>>,
     /// When a used override was last warned of, and how many have been since.
     overrides: Cell<(Option<Instant>, u64)>,
 }
@@ -78,6 +81,7 @@ impl WorkerSeed {
             draining: Cell::new(false),
             drain: Notify::new(),
             warm: Cell::new(0),
+            spares: RefCell::default(),
             overrides: Cell::default(),
         }
     }
@@ -92,6 +96,8 @@ pub(super) struct Warm<'w>(&'w Cell<usize>);
 /// Connections that may wait with all at hand that serves a request, some 6 KiB each, 48 KiB after the longest heads: so that a
 /// burst of many that are used once costs no more than a few do.
 const WARM: usize = 64;
+/// How much of what connections used is kept for others: enough for those that come and go one by one.
+const SPARES: usize = 8;
 /// The least time between two warnings of used overrides.
 const OVERRIDE_WARNINGS: Duration = Duration::from_secs(1);
 
@@ -119,6 +125,19 @@ impl Worker {
             self.warm.set(warm + 1);
             Warm(&self.warm)
         })
+    }
+
+    /// Memory for a connection that becomes busy.
+    pub(super) fn lend(&self) -> Box<Spare> {
+        self.spares.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// The same, from one that is busy no more.
+    pub(super) fn take_back(&self, spare: Box<Spare>) {
+        let mut spares = self.spares.borrow_mut();
+        if spares.len() < SPARES {
+            spares.push(spare);
+        }
     }
 
     /// Room for one more request upstream, or `None` at the limit.
