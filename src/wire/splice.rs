@@ -117,6 +117,7 @@ impl Conduit<'_> {
                 }
                 moved();
             }
+            drop(transit);
             if in_this_turn >= A_TURN {
                 tokio::task::yield_now().await;
                 in_this_turn = 0;

@@ -95,7 +95,7 @@ fn a_reader_that_is_slow_and_never_rests_gets_all_of_a_long_answer() {
             scope.spawn(move || {
                 client.send(format!("GET {path} HTTP/1.1\r\nHost: b\r\n\r\n"));
                 // Far less than the third of a full queue at which the kernel calls it writable.
-                let mut begun = vec![0; 4096];
+                let mut begun = vec![0; 16 * 1024];
                 let mut taken = Vec::new();
                 while taken.len() < 75 * begun.len() {
                     let count = client.stream.inner.read(&mut begun).unwrap();
