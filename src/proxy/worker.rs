@@ -48,6 +48,7 @@ pub(super) struct Worker {
     /// Connections that wait for a request with all at hand that serves one.
     warm: Cell<usize>,
     /// What served a request of a connection that rests or has ended.
+    #[expect(clippy::vec_box, reason = "a connection holds its own in a box, and hands it over as it is")]
     spares: RefCell<Vec<Box<Spare>>>,
     /// When a used override was last warned of, and how many have been since.
     overrides: Cell<(Option<Instant>, u64)>,
