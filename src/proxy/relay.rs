@@ -184,11 +184,12 @@ impl Relay<'_> {
             // Whatever happens now, also to this process: only the whole ends cleanly.
             self.client.reset_on_close();
         }
-        let is_short = match answer.length() {
-            BodyLength::None => true,
-            BodyLength::Exactly(length) => out.len() as u64 + length <= SHORT,
-            BodyLength::Chunked | BodyLength::UntilEnd => false,
+        let length = match answer.length() {
+            BodyLength::None => Some(0),
+            BodyLength::Exactly(length) => Some(length),
+            BodyLength::Chunked | BodyLength::UntilEnd => None,
         };
+        let is_short = length.is_some_and(|length| length.saturating_add(out.len() as u64) <= SHORT);
         let mut body = Transfer::new(answer.length(), written_as, rewrite::ANSWER_TRAILERS);
         loop {
             match body.pass(out, buffer, self.client, write_idle).await {

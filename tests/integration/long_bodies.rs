@@ -2,9 +2,11 @@
 
 use super::support::eventually;
 use super::support::message::Buffered;
+use super::support::pki::{Authority, Files};
 use super::support::raw::Client;
 use super::support::recorder::{Recorder, Then};
 use super::support::sidecar::Builder;
+use super::support::tls::Connector;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
@@ -88,26 +90,33 @@ fn a_reader_that_is_slow_and_never_rests_gets_all_of_a_long_answer() {
         exchange.send("\r\n0\r\n\r\n");
         Then::Next
     });
-    let sidecar = Builder::guarding(upstream.address).set("timeouts", "write_idle", "\"1s\"").start();
+    let guarding = || Builder::guarding(upstream.address).set("timeouts", "write_idle", "\"1s\"");
+    let plain = guarding().start();
+    let (authority, files) = (Authority::new("the tests' own"), Files::new());
+    let (cert, key) = files.pair("server", &authority.server());
+    let tls = guarding().set("inbound", "tls", format!("{{ cert = {cert:?}, key = {key:?} }}")).start();
     thread::scope(|scope| {
         for path in ["/announced", "/chunked"] {
-            let mut client = Client::connect(sidecar.address);
-            scope.spawn(move || {
-                client.send(format!("GET {path} HTTP/1.1\r\nHost: b\r\n\r\n"));
-                // Far less than the third of a full queue at which the kernel calls it writable.
-                let mut begun = vec![0; 16 * 1024];
-                let mut taken = Vec::new();
-                while taken.len() < 75 * begun.len() {
-                    let count = client.stream.inner.read(&mut begun).unwrap();
-                    taken.extend_from_slice(&begun[..count]);
-                    // Paces the reader: three times as long as nothing may be taken.
-                    thread::sleep(Duration::from_millis(40));
-                }
-                client.stream.ahead = taken;
-                assert!(client.answer().body.bytes == noise(LONG), "{path}");
-            });
+            let address = plain.address;
+            scope.spawn(move || read_slowly(Client::connect(address), path));
         }
+        scope.spawn(|| read_slowly(Connector::trusting(&authority).connect(tls.address), "/announced"));
     });
+}
+
+fn read_slowly<S: Read + Write>(mut client: Client<S>, path: &str) {
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: b\r\n\r\n"));
+    // Far less than the third of a full queue at which the kernel calls it writable.
+    let mut part = vec![0; 16 * 1024];
+    let mut taken = Vec::new();
+    while taken.len() < 75 * part.len() {
+        let count = client.stream.inner.read(&mut part).unwrap();
+        taken.extend_from_slice(&part[..count]);
+        // Paces the reader: three times as long as nothing may be taken.
+        thread::sleep(Duration::from_millis(40));
+    }
+    client.stream.ahead = taken;
+    assert!(client.answer().body.bytes == noise(LONG), "{path}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 const IDLE: Duration = Duration::from_millis(50);
 
@@ -51,6 +52,13 @@ impl Between {
     async fn pass(&mut self, body: &mut Transfer) -> Result<Spliced, WriteFault> {
         let conduit = Conduit { pipes: &self.pipes, from: &self.from, to: &self.to, idle: IDLE };
         conduit.pass(body, &mut self.buffer, &self.pool, || ()).await
+    }
+
+    /// From now on its source writes for ever; until the task is aborted.
+    async fn source_never_ends(&mut self) -> JoinHandle<()> {
+        let (from, mut source) = connection().await;
+        self.from = from;
+        tokio::spawn(async move { while source.write_all(&[b'a'; 65_536]).await.is_ok() {} })
     }
 
     /// Until it has passed, or cannot.
@@ -125,9 +133,7 @@ async fn small_rests_chunks_and_what_has_bytes_in_the_buffer_are_copied() {
 async fn a_pipe_that_holds_bytes_of_a_broken_transfer_is_never_used_again() {
     let mut between = Between::new().await;
     // A reader that takes nothing: the queues of both sides fill, and then a pipe.
-    let (from, mut source) = connection().await;
-    between.from = from;
-    let endless = tokio::spawn(async move { while source.write_all(&[b'a'; 65_536]).await.is_ok() {} });
+    let endless = between.source_never_ends().await;
     let filled = between.pass_all(&mut body(u64::MAX)).await;
     endless.abort();
     assert!(matches!(filled, Err(WriteFault::Idle)), "{filled:?}");
@@ -174,9 +180,7 @@ async fn what_a_refusal_finds_in_a_pipe_is_read_out() {
 #[tokio::test]
 async fn what_is_given_up_in_the_middle_gives_its_pipe_back_and_not_its_bytes() {
     let mut between = Between::new().await;
-    let (from, mut source) = connection().await;
-    between.from = from;
-    let endless = tokio::spawn(async move { while source.write_all(&[b'a'; 65_536]).await.is_ok() {} });
+    let endless = between.source_never_ends().await;
     let Between { pipes, from, to, sink: _sink, buffer, pool, .. } = &mut between;
     let conduit = Conduit { pipes, from, to, idle: Duration::from_secs(60) };
     let mut body = body(u64::MAX);
