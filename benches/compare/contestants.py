@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,9 +95,8 @@ def configure(setting, directory, template, name, **values):
 
 
 def place(setting, name):
-    directory = setting.directory / f"{name}-{free_port()}"
-    directory.mkdir(mode=0o700)
-    return directory
+    """A directory of its own, open to us alone, for one that runs."""
+    return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=setting.directory))
 
 
 def user():

@@ -1,7 +1,9 @@
 """What runs, and what it costs: processes pinned to a CPU, their time and memory from /proc, the machine's own load."""
 
 import atexit
+import itertools
 import os
+import random
 import resource
 import signal
 import socket
@@ -23,10 +25,22 @@ def raise_descriptor_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+# Below those that the kernel gives to outgoing connections: the load takes thousands of them. The order is another in each
+# run, for runs beside each other.
+PORTS = range(15_000, 32_000)
+next_ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port nobody listens on, and not one that this run was given lately: who was, may not listen yet."""
+    for port in itertools.islice(next_ports, len(PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise Failure(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 def set_of(cpu):
