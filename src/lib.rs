@@ -16,12 +16,13 @@
 //! | [`rules`] | Which rules apply? | `request`, `signature` |
 //! | [`signature`] | Who sent it, provably? | `request` |
 //! | [`policy`] | What do we do about it? | all of them |
+//! | [`rollout`] | Where does the rollout stand, and what may happen next? | all of them |
 //!
 //! Classification comes before verification, because most requests need no proof; yet `rules` imports
 //! [`signature::key`], since a rule names its callers by service id. `signature` knows no rules.
 //!
 //! Edges, named by the other side: [`clock`] (time and chance), [`config`] (the operator's wishes), [`keys`]
-//! (secrets kept elsewhere), [`wire`] (bytes on sockets), [`tls`] (certificates and
+//! and [`state`] (secrets and state kept elsewhere), [`wire`] (bytes on sockets), [`tls`] (certificates and
 //! handshakes), [`proxy`] and [`upstream`] (the network, downstream and
 //! upstream), [`telemetry`] and [`admin`] (those who watch), [`systemd`] (the service manager), [`cli`] (the operator's
 //! hands), [`app`] (wiring). [`snapshot`] holds what one request is judged by: configuration, keys and enforcement of one
@@ -41,6 +42,7 @@
 
 pub mod policy;
 pub mod request;
+pub mod rollout;
 pub mod rules;
 pub mod signature;
 
@@ -52,6 +54,7 @@ pub mod config;
 pub mod keys;
 pub mod proxy;
 pub mod snapshot;
+pub mod state;
 pub mod systemd;
 pub mod telemetry;
 pub mod tls;

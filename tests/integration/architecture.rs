@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The pure modules in the order of import: each may import only those before it. `rules` stands behind `signature`,
 /// unlike in the flow, because a rule names its callers by service id.
-const PURE: [&str; 4] = ["request", "signature", "rules", "policy"];
+const PURE: [&str; 5] = ["request", "signature", "rules", "policy", "rollout"];
 
 /// What no pure module may name: clocks, files, sockets, the environment, chance, tasks.
 const IMPURE: [&str; 15] = [

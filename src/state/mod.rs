@@ -1,0 +1,4 @@
+//! State kept elsewhere: what must survive the process, and how it is written so that it does.
+
+pub mod file;
+pub mod writer;
