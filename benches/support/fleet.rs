@@ -147,6 +147,7 @@ impl Signed {
             claims,
             certificate: ClientCertificate::NotAsked,
             limit_key,
+            is_probe: false,
         }
     }
 }

@@ -178,6 +178,7 @@ impl App {
             })),
             failure_limit: Arc::new(FailureLimit::new(limit.failures, limit.window, limit.addresses)),
             replay,
+            probes: Arc::default(),
             salt,
             audit: audit.queue().clone(),
             metrics,

@@ -21,6 +21,9 @@
 //! shares that address could take away the operators' emergency exit. `lockout` is the strict form: then neither
 //! passes, wherever refusals are carried out, and tokens cannot be guessed on behind a 429.
 //!
+//! **Announced probes** (`probes`) take the same way and get the same answer, but none of them counts against an address: for
+//! them the limit is only looked at.
+//!
 //! **Keys unavailable** is answered as such even over the limit: nobody can tell an honest caller from another, and an
 //! honest one must not be sent away for minutes for its neighbour's sake. It is not counted.
 
@@ -97,11 +100,11 @@ pub fn judge<'k>(
     let classification = policy.rules.classify(facts.method, &readings);
     let global = policy.enforcement.percentage;
     match classification.class() {
-        Class::Exempt | Class::Open => return blank(classification, global),
+        Class::Exempt | Class::Open => return blank(classification, global, facts.is_probe),
         Class::Service => {}
     }
     let percentage = global.min(classification.own_percentage());
-    let mut decision = blank(classification, percentage);
+    let mut decision = blank(classification, percentage, facts.is_probe);
     decision.drawn_in = policy.enforcement.carries_out(percentage, |sampling| match sampling {
         Sampling::Call => Draw::by_call(policy.salt, facts.limit_key, facts.method, &readings.cleaned()),
         Sampling::Caller => Draw::by_caller(policy.salt, facts.limit_key),
@@ -128,7 +131,7 @@ pub fn judge<'k>(
             decision.reason = Some(refusal);
         }
     }
-    if decision.wrong_override {
+    if decision.wrong_override && !decision.is_probe {
         // Counted for the requests to come; this one passes in any case.
         let _ = policy.failure_limit.refuse(facts.limit_key, moment.monotonic);
     }
@@ -213,7 +216,7 @@ impl Check<'_, '_, '_> {
                 return;
             }
         }
-        match self.policy.failure_limit.refuse(self.facts.limit_key, self.moment.monotonic) {
+        match self.admission() {
             Admission::Limited { retry_after } if !unavailable => {
                 decision.reason = Some(Refusal::RateLimited);
                 decision.cause = Some(refusal);
@@ -221,6 +224,15 @@ impl Check<'_, '_, '_> {
             }
             Admission::Limited { .. } | Admission::Counted => {}
         }
+    }
+
+    /// What the failure limit says of this refusal. That of a probe is not counted, and answered as if it were.
+    fn admission(&self) -> Admission {
+        let (limit, key, now) = (self.policy.failure_limit, self.facts.limit_key, self.moment.monotonic);
+        if !self.facts.is_probe {
+            return limit.refuse(key, now);
+        }
+        limit.is_limited(key, now).map_or(Admission::Counted, |retry_after| Admission::Limited { retry_after })
     }
 }
 
@@ -233,7 +245,7 @@ pub fn callers_allow(rules: &RuleSet, classification: &Classification, service: 
 }
 
 /// Allowed, and nothing found out yet.
-fn blank(classification: Classification, percentage: Percentage) -> Decision {
+fn blank(classification: Classification, percentage: Percentage, is_probe: bool) -> Decision {
     Decision {
         outcome: Outcome::Allow,
         reason: None,
@@ -244,6 +256,7 @@ fn blank(classification: Classification, percentage: Percentage) -> Decision {
         percentage,
         drawn_in: false,
         wrong_override: false,
+        is_probe,
         retry_after: None,
     }
 }

@@ -145,6 +145,8 @@ pub struct Decision {
     pub drawn_in: bool,
     /// Did the request carry an override token that is not ours? Counted against its address.
     pub wrong_override: bool,
+    /// Was it an announced test? Then it is counted nowhere.
+    pub is_probe: bool,
     /// How long the caller should wait, for `RateLimited` and `KeysUnavailable`.
     pub retry_after: Option<Duration>,
 }

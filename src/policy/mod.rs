@@ -10,6 +10,7 @@
 //! | [`override_token`] | Is this the operators' emergency token? |
 //! | [`failure_limit`] | Has this address been refused too often? |
 //! | [`replay`] | Has this very signature been seen before? |
+//! | [`probes`] | Is this a test of ours, announced? |
 //! | [`outbound`] | May a request of this machine leave signed, and where to? |
 
 pub mod certificates;
@@ -19,4 +20,5 @@ pub mod enforcement;
 pub mod failure_limit;
 pub mod outbound;
 pub mod override_token;
+pub mod probes;
 pub mod replay;

@@ -123,6 +123,7 @@ impl Evidence<'_> {
             own_us,
             upstream_us: upstream,
             generation: self.snapshot.generation,
+            probe: false,
         };
         let is_new = !std::mem::replace(&mut self.counted, true);
         let metrics = &self.worker.metrics;
@@ -133,10 +134,11 @@ impl Evidence<'_> {
                     (Some(_), _) | (None, None) => (Outcome::Refuse, Some(Refusal::MalformedRequest)),
                     (None, Some(decision)) => (decision.outcome, decision.reason),
                 };
-                if let Some(status) = status {
+                let is_probe = decision.is_some_and(|decision| decision.is_probe);
+                if let (Some(status), false) = (status, is_probe) {
                     metrics.answered(class, status, own_us, upstream);
                 }
-                if is_new {
+                if is_new && !is_probe {
                     metrics.recorded(class, outcome, reason);
                 }
                 let in_force = self.snapshot.enforcement;
@@ -152,6 +154,7 @@ impl Evidence<'_> {
                 record.claimed_service = claimed;
                 record.scheme = claimed.filter(|_| class == Some(Class::Service)).map(|_| SCHEME);
                 record.skew_seconds = decision.and_then(|decision| decision.skew_seconds);
+                record.probe = is_probe;
                 record.mode = Some(in_force.mode);
                 record.percentage = Some(percentage.value());
             }

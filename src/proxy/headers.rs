@@ -2,7 +2,7 @@
 //!
 //! In this order (README, "What happens to a request"):
 //! 1. framing and hop-by-hop fields are dropped and written anew;
-//! 2. what only we may say (`X-Authenticated-Service`, `X-Forwarded-*`, `X-Override-Token`) is dropped whoever sent it, and
+//! 2. what only we may say (`X-Authenticated-Service`, `X-Forwarded-*`, `X-Override-Token`, `X-Countersign-Probe`) is dropped whoever sent it, and
 //!    so is every look-alike of an owned name: a server that turns `_` or `.` into `-` would take it for the real one
 //!    (measured: hyper forwards `X_Service_ID` and `X.Service.ID`);
 //! 3. what `Connection` nominates is dropped, but it can never nominate away the claims (the attack: strip the signature,
@@ -57,6 +57,7 @@ fn role_of(known: FieldName, name: &[u8]) -> Role {
         | FieldName::KeepAlive
         | FieldName::OriginalUrl
         | FieldName::OverrideToken
+        | FieldName::Probe
         | FieldName::Proxy
         | FieldName::ProxyAuthenticate
         | FieldName::ProxyAuthorization
@@ -150,6 +151,7 @@ pub(super) fn is_dropped_from_answer(known: FieldName) -> bool {
         | FieldName::OriginalUrl
         | FieldName::Other
         | FieldName::OverrideToken
+        | FieldName::Probe
         | FieldName::Proxy
         | FieldName::ProxyAuthorization
         | FieldName::RewriteUrl
@@ -235,6 +237,8 @@ mod tests {
             "X!Service!Timestamp",
             "X-Override-Token",
             "X_Override_Token",
+            "X-Countersign-Probe",
+            "x_countersign_probe",
             "X_Forwarded_For",
             "X-Forwarded-Uri",
             "X-Forwarded-Prefix",
@@ -272,6 +276,7 @@ mod tests {
             "X_Authenticated.Service",
             "X-Override-Token",
             "x_override_token",
+            "X-Countersign-Probe",
             "Content_Length",
             "Transfer-Encoding",
             "Proxy-Authorization",

@@ -11,16 +11,18 @@ use crate::config::{Config, Inbound, OnFull, Replay, Side};
 use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::{Outcome, Refusal};
 use crate::policy::enforcement::Sampling;
+use crate::policy::probes::ProbeId;
 use crate::request::client::ClientAddress;
 use crate::request::facts::{Claims, RequestFacts};
 use crate::request::head::{HeadFault, RequestHead, Version};
+use crate::request::name::FieldName;
 use crate::rules::classify::Class;
 use crate::signature::headers::claimed_service;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::AuditSlot;
 use crate::wire::body::{Transfer, WrittenAs};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Serves one request whose head could be read.
 pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHead, place: usize) -> After {
@@ -34,6 +36,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         _ => address.to_string().into(),
     };
     let claims = claims(head);
+    let probe = if head.has(FieldName::Probe) { probe(head, worker, received) } else { None };
     let (method, path) = (head.method(), head.path());
     let facts = RequestFacts {
         method,
@@ -42,6 +45,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         claims,
         certificate: client.certificate(),
         limit_key: address.limit_key(),
+        is_probe: probe.is_some(),
     };
     let unix_micros = clock::unix_micros();
     let moment = Moment {
@@ -62,13 +66,16 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         // The caller may be ahead of us: its key was replaced where we were not told.
         snapshot.keys.doubt();
     }
-    if let Some(service) = &judged.service {
+    if let (Some(service), None) = (&judged.service, probe) {
         worker.key_usage.note(service.id(), service.key(), &address_text, moment.unix_seconds);
     }
 
     let slot = reserve(worker, config, judged.classification.class() == Class::Service).await;
     let mut made = [0; clock::REQUEST_ID];
     let request_id = rewrite::given_request_id(head).unwrap_or_else(|| clock::request_id(unix_micros, &mut made));
+    if let Some(probe) = probe {
+        worker.shared.probes.note(probe, request_id, &judged, received);
+    }
     let unrecordable = slot.is_err();
     let mut evidence = Evidence {
         worker,
@@ -96,7 +103,9 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         (Outcome::Refuse, None) => Some(respond::of_refusal(Refusal::InvalidSignature)),
         _ if unrecordable => {
             let class = judged.classification.class();
-            worker.metrics.recorded(Some(class), Outcome::Refuse, Some(Refusal::AuditUnavailable));
+            if probe.is_none() {
+                worker.metrics.recorded(Some(class), Outcome::Refuse, Some(Refusal::AuditUnavailable));
+            }
             evidence.counted = true;
             Some(respond::of_refusal(Refusal::AuditUnavailable))
         }
@@ -215,6 +224,15 @@ fn claims(head: &RequestHead) -> Claims<'_> {
         claims.note_known(field.known, field.value);
     }
     claims
+}
+
+/// Is this request announced as a test, by a header that came once?
+fn probe(head: &RequestHead, worker: &Worker, now: Instant) -> Option<ProbeId> {
+    let mut values = head.values(FieldName::Probe);
+    match (values.next(), values.next()) {
+        (Some(value), None) => worker.shared.probes.recognise(value.trim_ascii(), now),
+        (_, _) => None,
+    }
 }
 
 fn policy<'p>(snapshot: &'p Snapshot, worker: &'p Worker) -> Policy<'p> {

@@ -34,6 +34,7 @@ use self::worker::{RouteSeed, WorkerSeed};
 use crate::config::{Side, Upstream};
 use crate::keys::usage::UsageBoard;
 use crate::policy::failure_limit::FailureLimit;
+use crate::policy::probes::ProbeTable;
 use crate::policy::replay::ReplayTable;
 use crate::snapshot::SnapshotCell;
 use crate::telemetry::audit::AuditQueue;
@@ -58,6 +59,8 @@ pub struct Shared {
     pub failure_limit: Arc<FailureLimit>,
     /// Signatures seen.
     pub replay: Arc<ReplayTable>,
+    /// Tests announced through the admin socket.
+    pub probes: Arc<ProbeTable>,
     /// The sampling salt: random, made once, kept in the state directory.
     pub salt: [u8; 32],
     /// Where audit records go.

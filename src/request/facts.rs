@@ -22,6 +22,8 @@ pub struct RequestFacts<'a> {
     pub certificate: ClientCertificate<'a>,
     /// Whom refusals are counted against and draws are made by.
     pub limit_key: LimitKey,
+    /// Was it announced as a test (`policy::probes`)? Judged like any other, and counted nowhere.
+    pub is_probe: bool,
 }
 
 /// The credential headers, exactly as they came. `Connection` cannot nominate them away.

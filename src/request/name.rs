@@ -22,6 +22,8 @@ pub enum FieldName {
     ServiceSignature,
     /// `X-Override-Token`
     OverrideToken,
+    /// `X-Countersign-Probe`
+    Probe,
     /// `X-Authenticated-Service`
     AuthenticatedService,
     /// `X-Request-ID`
@@ -115,6 +117,7 @@ impl FieldName {
             19 if is(b"x-service-signature") => FieldName::ServiceSignature,
             19 if is(b"x-countersign-error") => FieldName::CountersignError,
             19 if is(b"proxy-authorization") => FieldName::ProxyAuthorization,
+            19 if is(b"x-countersign-probe") => FieldName::Probe,
             23 if is(b"x-authenticated-service") => FieldName::AuthenticatedService,
             12.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => FieldName::ForwardedOther,
             _ => FieldName::Other,
@@ -150,6 +153,7 @@ mod tests {
             ("x-service-timestamp", FieldName::ServiceTimestamp),
             ("X-SERVICE-SIGNATURE", FieldName::ServiceSignature),
             ("X-Override-Token", FieldName::OverrideToken),
+            ("X-Countersign-Probe", FieldName::Probe),
             ("x-authenticated-service", FieldName::AuthenticatedService),
             ("X-Request-Id", FieldName::RequestId),
             ("X-Countersign-Error", FieldName::CountersignError),

@@ -74,6 +74,9 @@ pub const MALFORMED: Family =
 /// Without labels.
 pub const OVERRIDES: Family = family("countersign_overrides", "Requests an override token let pass");
 /// Without labels.
+pub const PROBES: Family =
+    family("countersign_probes", "Announced tests (countersign validate); they are counted nowhere else");
+/// Without labels.
 pub const WRONG_OVERRIDES: Family =
     family("countersign_wrong_override_tokens", "Requests with an override token that is not ours");
 /// Without labels.

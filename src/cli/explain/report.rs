@@ -227,6 +227,7 @@ impl<'b> Bench<'b> {
             claims,
             certificate: ClientCertificate::NotAsked,
             limit_key: LimitKey::V4(Ipv4Addr::LOCALHOST),
+            is_probe: false,
         };
         let circumstances = Circumstances {
             enforcement: Enforcement { sampling: Sampling::Random, ..self.config.enforcement },

@@ -93,6 +93,7 @@ impl Report {
             claims,
             certificate: ClientCertificate::NotAsked,
             limit_key,
+            is_probe: false,
         };
         let mut report = Report {
             checks: Vec::new(),

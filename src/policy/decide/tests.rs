@@ -105,6 +105,7 @@ impl World {
             claims,
             certificate: self.proved.as_deref().map_or(ClientCertificate::NotAsked, ClientCertificate::Names),
             limit_key: LimitKey::V4(Ipv4Addr::new(192, 0, 2, request.client)),
+            is_probe: request.is_probe,
         };
         let policy = Policy {
             rules: &self.rules,
@@ -156,11 +157,12 @@ struct Request {
     headers: Vec<(String, String)>,
     client: u8,
     random: u64,
+    is_probe: bool,
 }
 
 impl Request {
     fn to(path: &'static str) -> Request {
-        Request { method: "POST", path, headers: Vec::new(), client: 1, random: 0 }
+        Request { method: "POST", path, headers: Vec::new(), client: 1, random: 0, is_probe: false }
     }
 
     fn from(mut self, client: u8) -> Request {
@@ -170,6 +172,11 @@ impl Request {
 
     fn header(mut self, name: &str, value: &str) -> Request {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn announced(mut self) -> Request {
+        self.is_probe = true;
         self
     }
 

@@ -60,6 +60,7 @@ fn check_with(
         claims,
         certificate: ClientCertificate::NotAsked,
         limit_key: LimitKey::Unix(0),
+        is_probe: false,
     };
     verify(&presented, &facts, lookup(&keys()), window, now)
 }
@@ -190,6 +191,7 @@ fn without_keys_nothing_is_believed_or_disbelieved() {
         claims,
         certificate: ClientCertificate::NotAsked,
         limit_key: LimitKey::Unix(0),
+        is_probe: false,
     };
     let found = verify(&presented, &facts, |_| KeyLookup::Unavailable, WINDOW, NOW);
     assert_eq!(found.unwrap_err(), VerifyFailure::KeysUnavailable);

@@ -80,6 +80,7 @@ impl Batch {
             class: record.class,
             mode: record.mode,
             percentage: record.percentage,
+            probe: record.probe,
         }));
         self.units += units;
     }
@@ -174,6 +175,7 @@ struct Stored {
     class: Option<Class>,
     mode: Option<Mode>,
     percentage: Option<u8>,
+    probe: bool,
 }
 
 impl Stored {
@@ -212,6 +214,7 @@ impl Stored {
             own_us: self.own_us,
             upstream_us: self.upstream_us,
             generation: self.generation,
+            probe: self.probe,
         }
     }
 }

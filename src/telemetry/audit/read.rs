@@ -91,6 +91,7 @@ pub struct StoredDecision {
     pub own_us: Option<u64>,
     pub upstream_us: Option<u64>,
     pub generation: Option<u64>,
+    pub probe: bool,
 }
 
 /// A change of state read back.

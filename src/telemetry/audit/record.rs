@@ -62,6 +62,8 @@ pub struct AuditRecord<'r> {
     pub upstream_us: Option<u32>,
     /// The configuration that judged it.
     pub generation: u64,
+    /// An announced test: counted nowhere. Said only where it is one.
+    pub probe: bool,
 }
 
 /// Which way a request went.
@@ -206,6 +208,9 @@ impl LineWriter {
         line.unsigned("own_us", record.own_us.into());
         optional(record.upstream_us, |us| line.unsigned("upstream_us", us.into()));
         line.unsigned("generation", record.generation);
+        if record.probe {
+            line.boolean("probe", true);
+        }
         line.end();
     }
 

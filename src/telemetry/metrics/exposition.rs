@@ -165,6 +165,7 @@ impl Scrape {
         self.counter(names::REFUSALS, refusals);
         self.words(names::MALFORMED, "fault", metrics, |worker| &worker.malformed);
         self.count(names::OVERRIDES, metrics, |worker| &worker.overrides);
+        self.count(names::PROBES, metrics, |worker| &worker.probes);
         self.count(names::WRONG_OVERRIDES, metrics, |worker| &worker.wrong_overrides);
         self.count(names::REPLAYED, metrics, |worker| &worker.replayed);
         let replay = metrics.replay.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,3 +1,5 @@
+mod probes;
+
 use super::*;
 use crate::config::Upstream;
 use crate::policy::certificates::CertificateBindings;
@@ -92,6 +94,7 @@ fn decide(
         claims,
         certificate: ClientCertificate::NotAsked,
         limit_key: LimitKey::Unix(1000),
+        is_probe: false,
     };
     let moment = Moment { unix_seconds: NOW, monotonic: Instant::now(), random: 0 };
     judge(

@@ -24,6 +24,7 @@ pub struct WorkerMetrics {
     pub(super) malformed: Words,
     pub(super) wrong_overrides: Count,
     pub(super) replayed: Count,
+    pub(super) probes: Count,
     pub(super) overrides: Count,
     pub(super) drawn_in: Count,
     pub(super) drawn_out: Count,
@@ -68,6 +69,7 @@ impl WorkerMetrics {
             malformed: Words::new(names::FAULTS),
             wrong_overrides: Count::default(),
             replayed: Count::default(),
+            probes: Count::default(),
             overrides: Count::default(),
             drawn_in: Count::default(),
             drawn_out: Count::default(),
@@ -102,8 +104,12 @@ impl WorkerMetrics {
     /// checks took (counted for service paths only). `now`: the monotonic time of the decision.
     ///
     /// An attempt is a decision about a service path. `would_refuse` counts as failed too: the checks say the same in
-    /// every mode, and so do the numbers. Exempt and open requests are no attempts.
+    /// every mode, and so do the numbers. Exempt and open requests are no attempts. Announced tests are counted by themselves, and
+    /// nowhere else.
     pub fn decided(&self, decision: &Decision, claimed: Option<&str>, auth_nanos: u64, now: Instant) {
+        if decision.is_probe {
+            return self.probes.add(1);
+        }
         if decision.wrong_override {
             self.wrong_overrides.add(1);
         }

@@ -167,3 +167,43 @@ fn unavailable_keys_are_answered_as_such_over_the_limit_too_and_never_counted() 
         assert_eq!((decision.reason, decision.retry_after), (Some(Refusal::KeysUnavailable), Some(KEYS_RETRY_AFTER)));
     }
 }
+
+#[test]
+fn an_announced_probe_is_judged_as_the_same_request_is_and_counts_nothing() {
+    for lockout in [false, true] {
+        let worlds = || {
+            [
+                World { lockout, ..World::new() },
+                World { lockout, ..World::new() }.mode(Mode::Log, 100),
+                World { lockout, keys_available: false, ..World::new() },
+                exhausted(World { lockout, ..World::new() }),
+            ]
+        };
+        let passing = [Request::to("/api/chat"), Request::to("/other"), Request::to("/api/internal").by_npu_worker()];
+        let tokens = [Request::to("/api/internal").token(TOKEN), Request::to("/api/internal").token("wrong")];
+        // too few to reach the limit where it was not reached before
+        let requests = || REFUSED.iter().map(|(request, _)| request).chain(&passing).chain(&tokens);
+        for (counting, probed) in worlds().iter().zip(&worlds()) {
+            let before = probed.limit.len();
+            for request in requests() {
+                let usual = counting.judge(request);
+                let probe = probed.judge(&request.clone().announced());
+                assert!(probe.is_probe && !usual.is_probe);
+                assert_eq!(Decision { is_probe: false, ..probe }, usual);
+            }
+            assert_eq!(probed.limit.len(), before);
+        }
+    }
+}
+
+#[test]
+fn any_number_of_announced_probes_leaves_the_limit_as_it_was() {
+    let world = World::new();
+    for _ in 0..50 {
+        for (request, reason) in &*REFUSED {
+            assert_eq!(world.judge(&request.clone().announced()).reason, Some(*reason));
+        }
+        world.judge(&Request::to("/api/internal").by_npu_worker().token("wrong").announced());
+    }
+    assert_eq!(world.counted(1), 0);
+}

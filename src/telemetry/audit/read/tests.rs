@@ -103,6 +103,7 @@ fn a_decision_comes_back_whole() {
         own_us: Some(41),
         upstream_us: Some(1_250),
         generation: Some(7),
+        probe: true,
     };
     assert_eq!(*decision, expected);
     assert_eq!((decision.outcome(), decision.reason()), (Some(Outcome::WouldRefuse), Some(Refusal::RateLimited)));

@@ -28,6 +28,7 @@ pub(crate) fn full() -> AuditRecord<'static> {
         own_us: 41,
         upstream_us: Some(1_250),
         generation: 7,
+        probe: true,
     }
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn bare() -> AuditRecord<'static> {
         own_us: 0,
         upstream_us: None,
         generation: 1,
+        probe: false,
     }
 }
 
