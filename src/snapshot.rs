@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::keys::KeyTable;
 use crate::policy::enforcement::Enforcement;
+use crate::policy::grants::GrantTable;
 use crate::signature::signer::Signer;
 use crate::tls::TlsMaterials;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Snapshot {
     pub tls: Arc<TlsMaterials>,
     /// What is in force; at first the configuration's word, later the last writer's.
     pub enforcement: Enforcement,
+    /// The overrides that operators granted.
+    pub grants: Arc<GrantTable>,
     /// Counts up by one with every configuration that took effect, from 1.
     pub generation: u64,
 }

@@ -6,6 +6,7 @@ use countersign::policy::decide::{self, Moment, Policy, ReplayPolicy};
 use countersign::policy::decision::Decision;
 use countersign::policy::enforcement::{Enforcement, Mode, Percentage, Sampling};
 use countersign::policy::failure_limit::FailureLimit;
+use countersign::policy::grants::GrantTable;
 use countersign::policy::override_token::OverrideToken;
 use countersign::policy::replay::ReplayTable;
 use countersign::request::certificate::ClientCertificate;
@@ -85,6 +86,7 @@ pub(crate) struct Court {
     replays: ReplayTable,
     bindings: CertificateBindings,
     token: OverrideToken,
+    grants: GrantTable,
     moment: Moment,
 }
 
@@ -97,6 +99,7 @@ impl Court {
             replays: ReplayTable::new(131_072),
             bindings: CertificateBindings::default(),
             token: OverrideToken::from_text(TOKEN).expect("a token"),
+            grants: GrantTable::default(),
             moment: Moment { unix_seconds: NOW, monotonic: Instant::now(), random: 0 },
         }
     }
@@ -111,6 +114,7 @@ impl Court {
             rules: &self.rules,
             enforcement,
             override_token: Some(&self.token),
+            grants: &self.grants,
             window_seconds: 300,
             replay: ReplayPolicy::Report(&self.replays),
             failure_limit: &self.limit,

@@ -92,6 +92,7 @@ impl App {
             signer,
             tls: Arc::new(loaded.tls),
             enforcement,
+            grants: Arc::clone(&running.grants),
             generation: running.generation + 1,
         });
         self.shared.snapshot.store(Arc::clone(&snapshot));

@@ -174,6 +174,7 @@ impl App {
                 signer: signer.map(Arc::new),
                 tls: Arc::new(tls),
                 enforcement: config.enforcement,
+                grants: Arc::default(),
                 generation: 1,
             })),
             failure_limit: Arc::new(FailureLimit::new(limit.failures, limit.window, limit.addresses)),

@@ -9,6 +9,7 @@ use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::Decision;
 use crate::policy::enforcement::Enforcement;
 use crate::policy::failure_limit::FailureLimit;
+use crate::policy::grants::GrantTable;
 use crate::request::facts::RequestFacts;
 use crate::signature::verify::KeyLookup;
 
@@ -32,6 +33,7 @@ pub(super) fn judged<'k>(
         rules: &config.rules,
         enforcement: circumstances.enforcement,
         override_token: None,
+        grants: &GrantTable::default(),
         window_seconds: circumstances.window_seconds,
         replay: ReplayPolicy::Off,
         failure_limit: &FailureLimit::new(limit.failures, limit.window, 1),

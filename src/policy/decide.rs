@@ -16,6 +16,9 @@
 //! table), its caller is allowed and nothing else stops the request: what was refused did not happen, so sending it again is no
 //! replay, and a caller that may not come gets the same answer each time.
 //!
+//! **Override tokens** are the static one and those of grants (`grants`), which are right for the requests of their scope, while they
+//! are open. Step 3 takes one of a grant's uses, in every mode; where another request took the last one, this one has no override.
+//!
 //! **Wrong override tokens** count against the address too, in every mode and beside a valid signature; one request never
 //! counts twice. Where the token is right it passes from an address over the limit, as a valid signature does: else whoever
 //! shares that address could take away the operators' emergency exit. `lockout` is the strict form: then neither
@@ -31,7 +34,8 @@ use super::certificates::CertificateBindings;
 use super::decision::{Decision, Outcome, Refusal};
 use super::enforcement::{Draw, Enforcement, Percentage, Sampling};
 use super::failure_limit::{Admission, FailureLimit};
-use super::override_token::{OverrideClaim, OverrideToken};
+use super::grants::{Grant, GrantTable, Standing};
+use super::override_token::{OverrideClaim, OverrideToken, PresentedToken};
 use super::replay::ReplayTable;
 use crate::request::facts::RequestFacts;
 use crate::request::readings::Readings;
@@ -49,6 +53,8 @@ pub struct Policy<'p> {
     pub enforcement: Enforcement,
     /// The static override token.
     pub override_token: Option<&'p OverrideToken>,
+    /// The overrides that were granted.
+    pub grants: &'p GrantTable,
     /// Seconds a timestamp may be off.
     pub window_seconds: u64,
     /// Whether a second sight of a signature is looked at, and refused.
@@ -110,10 +116,10 @@ pub fn judge<'k>(
         Sampling::Caller => Draw::by_caller(policy.salt, facts.limit_key),
         Sampling::Random => Draw(moment.random),
     });
-    let token = OverrideToken::check(policy.override_token, facts.claims.override_token);
-    decision.wrong_override = token == OverrideClaim::Wrong;
     let check = Check { policy, facts, moment };
-    match check.fault(&mut decision, lookup, token) {
+    let token = check.token(&readings);
+    decision.wrong_override = token.is_wrong();
+    match check.fault(&mut decision, lookup, token.is_valid()) {
         None => decision.outcome = Outcome::Authenticated,
         Some(Fault::LockedOut(retry_after)) => {
             decision.outcome = Outcome::Refuse;
@@ -121,7 +127,7 @@ pub fn judge<'k>(
             decision.retry_after = Some(retry_after);
             return decision;
         }
-        Some(Fault::Refusal(_)) if token == OverrideClaim::Valid => decision.outcome = Outcome::Override,
+        Some(Fault::Refusal(_)) if token.lets_pass(&mut decision) => decision.outcome = Outcome::Override,
         Some(Fault::Refusal(refusal)) if decision.drawn_in => {
             check.carry_out(&mut decision, refusal);
             return decision;
@@ -136,6 +142,47 @@ pub fn judge<'k>(
         let _ = policy.failure_limit.refuse(facts.limit_key, moment.monotonic);
     }
     decision
+}
+
+/// What a request's override token is worth.
+#[derive(Clone, Copy)]
+enum Token<'p> {
+    Absent,
+    /// None of ours, or one of a grant that is over or for other requests.
+    Wrong,
+    /// The static one.
+    Static,
+    /// That of an open grant whose scope the request is within.
+    Granted(&'p Grant),
+}
+
+impl Token<'_> {
+    fn is_wrong(self) -> bool {
+        matches!(self, Token::Wrong)
+    }
+
+    fn is_valid(self) -> bool {
+        match self {
+            Token::Static | Token::Granted(_) => true,
+            Token::Absent | Token::Wrong => false,
+        }
+    }
+
+    /// Uses it. One whose last use another request has just taken is wrong from then on.
+    fn lets_pass(self, decision: &mut Decision) -> bool {
+        match self {
+            Token::Absent | Token::Wrong => false,
+            Token::Static => true,
+            Token::Granted(grant) if grant.take_use() => {
+                decision.grant = Some(grant.id());
+                true
+            }
+            Token::Granted(_) => {
+                decision.wrong_override = true;
+                false
+            }
+        }
+    }
 }
 
 /// Why a request would not be let through by its signature.
@@ -153,16 +200,35 @@ struct Check<'c, 'p, 'f> {
     moment: Moment,
 }
 
-impl Check<'_, '_, '_> {
+impl<'p> Check<'_, 'p, '_> {
+    /// Looks at the override token. Grants are looked through only where the header came and is not the static token.
+    fn token(&self, readings: &Readings<'_>) -> Token<'p> {
+        let presented = PresentedToken::of(self.facts.claims.override_token);
+        match OverrideToken::check(self.policy.override_token, &presented) {
+            OverrideClaim::Absent => return Token::Absent,
+            OverrideClaim::Valid => return Token::Static,
+            OverrideClaim::Wrong => {}
+        }
+        let PresentedToken::Hashed(hash) = &presented else { return Token::Wrong };
+        let Some(grant) = self.policy.grants.find(hash) else { return Token::Wrong };
+        let Moment { unix_seconds, monotonic, .. } = self.moment;
+        let is_open = grant.standing(unix_seconds, monotonic) == Standing::Open;
+        if is_open && grant.terms().scope.covers(self.policy.rules, self.facts.method, readings) {
+            Token::Granted(grant)
+        } else {
+            Token::Wrong
+        }
+    }
+
     /// Step 2 of the table; notes in the decision what was learnt on the way.
     fn fault<'k>(
         &self,
         decision: &mut Decision,
         lookup: impl FnOnce(&str) -> KeyLookup<'k>,
-        token: OverrideClaim,
+        has_token: bool,
     ) -> Option<Fault> {
         let proved = self.prove(decision, lookup);
-        if (proved.is_ok() || token == OverrideClaim::Valid)
+        if (proved.is_ok() || has_token)
             && self.policy.lockout
             && decision.drawn_in
             && let Some(wait) = self.policy.failure_limit.is_limited(self.facts.limit_key, self.moment.monotonic)
@@ -257,6 +323,7 @@ fn blank(classification: Classification, percentage: Percentage, is_probe: bool)
         drawn_in: false,
         wrong_override: false,
         is_probe,
+        grant: None,
         retry_after: None,
     }
 }

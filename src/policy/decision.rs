@@ -1,5 +1,6 @@
 //! [`Decision`], [`Refusal`] and their codes: words, no logic.
 
+use super::grants::GrantId;
 use crate::rules::classify::Classification;
 use crate::rules::percentage::Percentage;
 use crate::signature::headers::PresentedFault;
@@ -147,6 +148,8 @@ pub struct Decision {
     pub wrong_override: bool,
     /// Was it an announced test? Then it is counted nowhere.
     pub is_probe: bool,
+    /// The grant whose token let it pass; none beside the static token.
+    pub grant: Option<GrantId>,
     /// How long the caller should wait, for `RateLimited` and `KeysUnavailable`.
     pub retry_after: Option<Duration>,
 }

@@ -8,6 +8,7 @@
 //! | [`decision`] | In which words is that told? |
 //! | [`enforcement`] | Is this refusal carried out? |
 //! | [`override_token`] | Is this the operators' emergency token? |
+//! | [`grants`] | Is this the token of an override that an operator granted? |
 //! | [`failure_limit`] | Has this address been refused too often? |
 //! | [`replay`] | Has this very signature been seen before? |
 //! | [`probes`] | Is this a test of ours, announced? |
@@ -18,6 +19,7 @@ pub mod decide;
 pub mod decision;
 pub mod enforcement;
 pub mod failure_limit;
+pub mod grants;
 pub mod outbound;
 pub mod override_token;
 pub mod probes;

@@ -10,6 +10,7 @@
 //! whoever loads it asks [`OverrideToken::is_easy_to_guess`] and says so.
 
 use crate::request::facts::Presence;
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use subtle::{Choice, ConstantTimeEq};
@@ -17,7 +18,22 @@ use subtle::{Choice, ConstantTimeEq};
 /// The fleet's one static token: only a hash of it is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OverrideToken {
-    sha256: [u8; 32],
+    sha256: TokenHash,
+}
+
+/// The SHA-256 of an override token, static or granted: all that is kept of one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenHash([u8; 32]);
+
+/// What `X-Override-Token` presents, hashed once for all that it is compared with.
+#[derive(Clone)]
+pub enum PresentedToken {
+    /// The header did not come.
+    Absent,
+    /// It came, and no token can look so.
+    Unusable,
+    /// The hash of what came.
+    Hashed(TokenHash),
 }
 
 /// Why a text is no override token. Never holds any of it.
@@ -64,7 +80,7 @@ impl OverrideToken {
         if token.len() > MAX_LENGTH {
             return Err(OverrideTokenError::TooLong(token.len()));
         }
-        Ok(OverrideToken { sha256: Sha256::digest(token).into() })
+        Ok(OverrideToken { sha256: TokenHash::of(token.as_bytes()) })
     }
 
     /// Is the token of this text shorter than 16 characters?
@@ -73,18 +89,59 @@ impl OverrideToken {
     }
 
     /// Compares what a request presents with the configured token, if there is one.
-    pub fn check(configured: Option<&OverrideToken>, presented: Presence<'_>) -> OverrideClaim {
-        let value = match presented {
-            Presence::Absent => return OverrideClaim::Absent,
-            Presence::Once(value) if !value.is_empty() && value.len() <= MAX_LENGTH => value,
-            Presence::Once(_) | Presence::Repeated => return OverrideClaim::Wrong,
+    pub fn check(configured: Option<&OverrideToken>, presented: &PresentedToken) -> OverrideClaim {
+        let hash = match presented {
+            PresentedToken::Absent => return OverrideClaim::Absent,
+            PresentedToken::Unusable => return OverrideClaim::Wrong,
+            PresentedToken::Hashed(hash) => hash,
         };
         let (expected, exists) = match configured {
-            Some(token) => (token.sha256, Choice::from(1)),
+            Some(token) => (token.sha256.0, Choice::from(1)),
             None => ([0; 32], Choice::from(0)),
         };
-        let hash: [u8; 32] = Sha256::digest(value).into();
-        if bool::from(expected.ct_eq(&hash) & exists) { OverrideClaim::Valid } else { OverrideClaim::Wrong }
+        if bool::from(expected.ct_eq(&hash.0) & exists) { OverrideClaim::Valid } else { OverrideClaim::Wrong }
+    }
+}
+
+impl PresentedToken {
+    /// Hashes the header's value.
+    pub fn of(presented: Presence<'_>) -> PresentedToken {
+        match presented {
+            Presence::Absent => PresentedToken::Absent,
+            Presence::Once(value) if !value.is_empty() && value.len() <= MAX_LENGTH => {
+                PresentedToken::Hashed(TokenHash::of(value))
+            }
+            Presence::Once(_) | Presence::Repeated => PresentedToken::Unusable,
+        }
+    }
+}
+
+impl TokenHash {
+    /// Hashes a token.
+    pub fn of(token: &[u8]) -> TokenHash {
+        TokenHash(Sha256::digest(token).into())
+    }
+
+    /// The hash that reads so, 64 hex digits; `None` when the text is none.
+    pub fn parse(text: &str) -> Option<TokenHash> {
+        HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(TokenHash)
+    }
+
+    /// 64 hex digits, for the file that keeps it. Never of a token that a person chose: a short one could be guessed from it.
+    pub fn to_hex(&self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+
+    /// As four numbers, which compare faster than 32 bytes.
+    pub(super) fn words(&self) -> [u64; 4] {
+        let (words, _) = self.0.as_chunks::<8>();
+        std::array::from_fn(|place| u64::from_ne_bytes(words[place]))
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(..)")
     }
 }
 

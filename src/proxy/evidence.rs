@@ -112,6 +112,7 @@ impl Evidence<'_> {
             service: None,
             claimed_service: None,
             scheme: None,
+            grant: None,
             skew_seconds: None,
             method: self.method,
             path: self.path.map(str::as_bytes),
@@ -153,6 +154,7 @@ impl Evidence<'_> {
                 record.service = service.map(|service| service.id().as_str());
                 record.claimed_service = claimed;
                 record.scheme = claimed.filter(|_| class == Some(Class::Service)).map(|_| SCHEME);
+                record.grant = decision.and_then(|decision| decision.grant);
                 record.skew_seconds = decision.and_then(|decision| decision.skew_seconds);
                 record.probe = is_probe;
                 record.mode = Some(in_force.mode);

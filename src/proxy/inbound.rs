@@ -241,6 +241,7 @@ fn policy<'p>(snapshot: &'p Snapshot, worker: &'p Worker) -> Policy<'p> {
         rules: &config.rules,
         enforcement: snapshot.enforcement,
         override_token: config.override_token.as_ref(),
+        grants: &snapshot.grants,
         window_seconds: config.signature.window_seconds,
         replay: match config.signature.replay {
             Replay::Off => ReplayPolicy::Off,

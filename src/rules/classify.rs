@@ -84,6 +84,21 @@ impl RuleSet {
         Trace { classification, steps }
     }
 
+    /// Do all readings of class `service` pass this test? A path too long to be read could be any path: `false`. What an
+    /// upstream reads as exempt or open needs nobody's leave, so those readings are not tested.
+    pub fn every_service_reading(
+        &self,
+        method: &str,
+        readings: &Readings<'_>,
+        mut test: impl FnMut(Reading<'_>) -> bool,
+    ) -> bool {
+        let mut every = !readings.is_overlong();
+        self.judge(method, readings, |judged| {
+            every = every && (judged.class != Class::Service || test(judged.reading));
+        });
+        every
+    }
+
     /// The rule at an index that this set handed out.
     pub fn rule(&self, index: RuleIndex) -> &Rule {
         &self.rules[index.0 as usize]

@@ -11,6 +11,7 @@
 //! patterns as written and lowered). Whole segments answer the fleet's lesson: by `startswith`, `/api/chat` exempts
 //! `/api/chatter`, and the order of two lists decides who is let in.
 
+use crate::request::readings::lower_case;
 use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
@@ -50,6 +51,30 @@ impl Pattern {
     /// The segments; none for `/`.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// Does it cover this one reading by whole segments? Without what a `service` rule guards beyond them.
+    pub fn covers(&self, reading: &str) -> bool {
+        let below = reading.strip_prefix('/').unwrap_or(reading);
+        let mut rest = (!below.is_empty()).then_some(below);
+        for segment in &self.segments {
+            let Some(text) = rest else { return false };
+            let (first, below) = text.split_once('/').map_or((text, None), |(first, below)| (first, Some(below)));
+            match segment {
+                Segment::Literal(literal) if **literal != *first => return false,
+                Segment::Literal(_) | Segment::Any => rest = below,
+            }
+        }
+        !self.exact || rest.is_none()
+    }
+
+    /// The same pattern in lower case, for readings that were made so.
+    pub fn lowered(&self) -> Pattern {
+        let lower = |segment: &Segment| match segment {
+            Segment::Literal(text) => Segment::Literal(lower_case(text).into()),
+            Segment::Any => Segment::Any,
+        };
+        Pattern { exact: self.exact, segments: self.segments.iter().map(lower).collect() }
     }
 
     /// How closely a rule with this pattern names a path; `method`: is the rule bound to methods?

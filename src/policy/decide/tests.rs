@@ -3,6 +3,7 @@
 
 mod certificates;
 mod counting;
+mod grants;
 mod sampling;
 mod table;
 
@@ -42,6 +43,7 @@ struct World {
     keys: Vec<(ServiceId, ServiceKeys)>,
     keys_available: bool,
     token: Option<OverrideToken>,
+    grants: GrantTable,
     enforcement: Enforcement,
     replay: fn(&ReplayTable) -> ReplayPolicy<'_>,
     replays: ReplayTable,
@@ -75,6 +77,7 @@ impl World {
                 .collect(),
             keys_available: true,
             token: Some(OverrideToken::from_text(TOKEN).unwrap()),
+            grants: GrantTable::default(),
             enforcement: Enforcement { mode: Mode::Enforce, percentage: Percentage::FULL, sampling: Sampling::Call },
             replay: |table| ReplayPolicy::Report(table),
             replays: ReplayTable::new(1000),
@@ -111,6 +114,7 @@ impl World {
             rules: &self.rules,
             enforcement: self.enforcement,
             override_token: self.token.as_ref(),
+            grants: &self.grants,
             window_seconds: 300,
             replay: (self.replay)(&self.replays),
             failure_limit: &self.limit,

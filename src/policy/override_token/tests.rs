@@ -5,9 +5,13 @@ use super::*;
 
 const TOKEN: &str = "fake-override-token-for-tests";
 
+fn present(configured: Option<&OverrideToken>, presented: Presence<'_>) -> OverrideClaim {
+    OverrideToken::check(configured, &PresentedToken::of(presented))
+}
+
 fn check(value: &[u8]) -> OverrideClaim {
     let token = OverrideToken::from_text(TOKEN).unwrap();
-    OverrideToken::check(Some(&token), Presence::Once(value))
+    present(Some(&token), Presence::Once(value))
 }
 
 #[test]
@@ -50,18 +54,18 @@ fn every_shorter_prefix_of_the_token_is_wrong() {
 #[test]
 fn a_repeated_header_is_wrong_and_an_absent_one_is_absent() {
     let token = OverrideToken::from_text(TOKEN).unwrap();
-    assert_eq!(OverrideToken::check(Some(&token), Presence::Repeated), OverrideClaim::Wrong);
-    assert_eq!(OverrideToken::check(Some(&token), Presence::Absent), OverrideClaim::Absent);
-    assert_eq!(OverrideToken::check(None, Presence::Absent), OverrideClaim::Absent);
+    assert_eq!(present(Some(&token), Presence::Repeated), OverrideClaim::Wrong);
+    assert_eq!(present(Some(&token), Presence::Absent), OverrideClaim::Absent);
+    assert_eq!(present(None, Presence::Absent), OverrideClaim::Absent);
 }
 
 #[test]
 fn where_none_is_configured_every_value_is_as_wrong_as_a_wrong_one() {
     let zero = [0; 32];
     for value in [TOKEN.as_bytes(), b"", b"x", &zero] {
-        assert_eq!(OverrideToken::check(None, Presence::Once(value)), OverrideClaim::Wrong);
+        assert_eq!(present(None, Presence::Once(value)), OverrideClaim::Wrong);
     }
-    assert_eq!(OverrideToken::check(None, Presence::Repeated), OverrideClaim::Wrong);
+    assert_eq!(present(None, Presence::Repeated), OverrideClaim::Wrong);
 }
 
 #[test]
@@ -86,17 +90,33 @@ fn what_is_empty_or_could_not_be_sent_is_no_token() {
 #[test]
 fn a_short_token_matches_and_is_called_easy_to_guess() {
     let token = OverrideToken::from_text("x\n").unwrap();
-    assert_eq!(OverrideToken::check(Some(&token), Presence::Once(b"x")), OverrideClaim::Valid);
+    assert_eq!(present(Some(&token), Presence::Once(b"x")), OverrideClaim::Valid);
     for (value, claim) in
         [(&b""[..], OverrideClaim::Wrong), (b"y", OverrideClaim::Wrong), (b"xx", OverrideClaim::Wrong)]
     {
-        assert_eq!(OverrideToken::check(Some(&token), Presence::Once(value)), claim);
+        assert_eq!(present(Some(&token), Presence::Once(value)), claim);
     }
     assert!(OverrideToken::is_easy_to_guess("x") && OverrideToken::is_easy_to_guess("               \n"));
     assert!(OverrideToken::is_easy_to_guess(&"a".repeat(15)) && !OverrideToken::is_easy_to_guess(&"a".repeat(16)));
 }
 
 #[test]
+fn a_hash_is_read_as_it_was_written_and_nothing_else_is_one() {
+    let hash = TokenHash::of(TOKEN.as_bytes());
+    let text = hash.to_hex();
+    assert_eq!(TokenHash::parse(&text), Some(hash));
+    for wrong in ["", &text[1..], &format!("{text}0"), &text.to_uppercase(), &"g".repeat(64)] {
+        assert_eq!(TokenHash::parse(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
 fn a_token_does_not_show() {
     assert_eq!(format!("{:?}", OverrideToken::from_text(TOKEN).unwrap()), "OverrideToken(..)");
+}
+
+#[test]
+fn a_hash_does_not_show() {
+    let hash = TokenHash::of(TOKEN.as_bytes());
+    assert_eq!(format!("{hash:?}"), "TokenHash(..)");
 }

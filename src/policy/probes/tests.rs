@@ -27,6 +27,7 @@ fn decision(reason: Refusal) -> Decision {
         percentage: Percentage::FULL,
         drawn_in: true,
         wrong_override: false,
+        grant: None,
         is_probe: true,
         retry_after: None,
     }

@@ -102,3 +102,28 @@ fn patterns_that_differ_only_in_which_segment_is_literal_tie() {
     assert_eq!(pattern("/a/*/c").specificity(false), pattern("/a/b/*").specificity(false));
     assert_ne!(pattern("/a/*/c").specificity(true), pattern("/a/b/*").specificity(false));
 }
+
+#[test]
+fn a_pattern_covers_by_whole_segments_alone() {
+    for (text, covered, not) in [
+        ("/", &["/", "/x", "/x/y", ""][..], &[][..]),
+        ("=/", &["/"], &["/x", "//"]),
+        ("/api/x", &["/api/x", "/api/x/", "/api/x/y"], &["/api", "/api/", "/api/xy", "/api/X", "/API/x", "/"]),
+        ("=/api/x", &["/api/x"], &["/api/x/", "/api/x/y", "/api"]),
+        ("/a/*/c", &["/a/b/c", "/a//c", "/a/b/c/d"], &["/a/c", "/a/b", "/a/b/x/c"]),
+        ("=/a/*", &["/a/b", "/a/"], &["/a", "/a/b/c"]),
+    ] {
+        for path in covered {
+            assert!(pattern(text).covers(path), "{text} {path}");
+        }
+        for path in not {
+            assert!(!pattern(text).covers(path), "{text} {path}");
+        }
+    }
+}
+
+#[test]
+fn a_lowered_pattern_differs_in_case_alone() {
+    assert_eq!(pattern("=/API/*/É").lowered(), pattern("=/api/*/é"));
+    assert_eq!(pattern("/api").lowered(), pattern("/api"));
+}

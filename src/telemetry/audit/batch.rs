@@ -7,6 +7,7 @@
 use super::record::{AuditRecord, Direction, StateChange};
 use crate::policy::decision::Outcome;
 use crate::policy::enforcement::Mode;
+use crate::policy::grants::GrantId;
 use crate::rules::classify::Class;
 
 /// What one buffer holds, in the order it was filled.
@@ -67,6 +68,7 @@ impl Batch {
             path_length,
             unix_micros: record.unix_micros,
             generation: record.generation,
+            grant: record.grant,
             skew_seconds: record.skew_seconds,
             fault: record.fault,
             scheme: record.scheme,
@@ -162,6 +164,7 @@ struct Stored {
     path_length: u32,
     unix_micros: u64,
     generation: u64,
+    grant: Option<GrantId>,
     skew_seconds: Option<i64>,
     fault: Option<&'static str>,
     scheme: Option<&'static str>,
@@ -203,6 +206,7 @@ impl Stored {
             service,
             claimed_service,
             scheme: self.scheme,
+            grant: self.grant,
             skew_seconds: self.skew_seconds,
             method,
             path,

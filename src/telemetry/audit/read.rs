@@ -80,6 +80,7 @@ pub struct StoredDecision {
     pub service: Option<String>,
     pub claimed_service: Option<String>,
     pub scheme: Option<String>,
+    pub grant: Option<String>,
     pub skew_seconds: Option<i64>,
     pub method: Option<String>,
     pub path: Option<String>,

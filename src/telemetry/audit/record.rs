@@ -6,14 +6,14 @@
 
 use crate::policy::decision::Outcome;
 use crate::policy::enforcement::Mode;
+use crate::policy::grants::GrantId;
 use crate::rules::classify::Class;
 use crate::telemetry::json::JsonLine;
 use crate::telemetry::time::Rfc3339;
 
 /// Evidence of one decision. It borrows all text: filling a slot copies it once, without an allocation per field.
 ///
-/// Names reserved for later, so that nobody gives them another meaning: `grant` (the issued override that let it pass),
-/// `peer_uid` (the unix peer), `trace_id` (of `traceparent`), `chain` (the hash over the line before).
+/// Names reserved for later, so that nobody gives them another meaning: `peer_uid` (the unix peer), `trace_id` (of `traceparent`), `chain` (the hash over the line before).
 #[derive(Debug, Clone, Copy)]
 pub struct AuditRecord<'r> {
     /// When the decision was made; microseconds since the epoch, printed as RFC 3339 UTC.
@@ -40,6 +40,8 @@ pub struct AuditRecord<'r> {
     pub claimed_service: Option<&'r str>,
     /// The signature scheme the request was checked by (`hmac-v1`); absent when nothing was presented or asked.
     pub scheme: Option<&'static str>,
+    /// The granted override that let it pass.
+    pub grant: Option<GrantId>,
     /// The caller's clock minus ours.
     pub skew_seconds: Option<i64>,
     /// As it came; absent when it could not be read.
@@ -197,6 +199,7 @@ impl LineWriter {
         optional(record.service, |service| line.text("service", service));
         optional(record.claimed_service, |claimed| line.text("claimed_service", claimed));
         optional(record.scheme, |scheme| line.word("scheme", scheme));
+        optional(record.grant, |grant| line.text("grant", &grant.to_string()));
         optional(record.skew_seconds, |skew| line.signed("skew_seconds", skew));
         optional(record.method, |method| line.text("method", method));
         optional(record.path, |path| line.bytes("path", path));

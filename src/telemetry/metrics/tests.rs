@@ -7,6 +7,7 @@ use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::{Decision, Outcome, Refusal};
 use crate::policy::enforcement::{Mode, Percentage, Sampling};
 use crate::policy::failure_limit::FailureLimit;
+use crate::policy::grants::GrantTable;
 use crate::policy::outbound::OutboundRefusal;
 use crate::policy::override_token::OverrideToken;
 use crate::policy::replay::ReplayTable;
@@ -80,6 +81,7 @@ fn decide(
         rules: &rules,
         enforcement,
         override_token: Some(&token),
+        grants: &GrantTable::default(),
         window_seconds: 300,
         replay,
         failure_limit: &FailureLimit::new(10, Duration::from_secs(300), 10),

@@ -92,6 +92,7 @@ fn a_decision_comes_back_whole() {
         service: text("npu-worker"),
         claimed_service: text("ai-stack"),
         scheme: text("hmac-v1"),
+        grant: text("0123456789ab"),
         skew_seconds: Some(-3),
         method: text("POST"),
         path: text("/api/npu/results/1"),

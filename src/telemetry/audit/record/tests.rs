@@ -16,7 +16,7 @@ fn the_names_on_a_line_do_not_change() {
             r#"{"time":"2025-11-22T02:31:00.123456Z","boot":"b0","seq":1,"request_id":"r1","direction":"inbound","#,
             r#""outcome":"would_refuse","reason":"rate_limited","cause":"invalid_signature","fault":"bare_lf","#,
             r#""class":"service","rule":"npu internals","service":"npu-worker","claimed_service":"ai-stack","#,
-            r#""scheme":"hmac-v1","skew_seconds":-3,"method":"POST","path":"/api/npu/results/1","#,
+            r#""scheme":"hmac-v1","grant":"0123456789ab","skew_seconds":-3,"method":"POST","path":"/api/npu/results/1","#,
             r#""client":"172.16.168.22","mode":"enforce","percentage":25,"status":200,"own_us":41,"#,
             r#""upstream_us":1250,"generation":7,"probe":true}"#,
             "\n"
