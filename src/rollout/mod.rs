@@ -4,6 +4,16 @@
 //! |---|---|
 //! | [`state`] | What is in force, since when, by whom, why, and does a rollback hold it? |
 //! | [`stored`] | How is that written down, and when is what was read no state? |
+//! | [`health`] | How do the calls fare that we judge by? Exact counts over trailing windows. |
+//! | [`baseline`] | What was usual while nothing was refused? |
+//! | [`trigger`], [`evidence`] | Do these figures take enforcement back, and why? |
+//! | [`ramp`], [`stage`] | Stay, advance, finish or roll back? |
 
+pub mod baseline;
+pub mod evidence;
+pub mod health;
+pub mod ramp;
+pub mod stage;
 pub mod state;
 pub mod stored;
+pub mod trigger;
