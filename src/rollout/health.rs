@@ -111,13 +111,16 @@ impl Span {
 #[derive(Debug, Default)]
 pub struct Health {
     services: BTreeMap<Arc<str>, Trail>,
-    failing: BTreeMap<Arc<str>, BTreeMap<Arc<str>, (u64, u64)>>,
+    failing: BTreeMap<Arc<str>, ByRule>,
     upstreams: BTreeMap<Arc<str>, UpstreamTrail>,
     /// Has a sample been taken?
     warm: bool,
     watched_since: Option<Instant>,
     stage_since: Option<Instant>,
 }
+
+/// Failing checks of one service by rule: the last counter, and what was added in this stage.
+type ByRule = BTreeMap<Arc<str>, (u64, u64)>;
 
 /// One service.
 #[derive(Debug, Default)]
