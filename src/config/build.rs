@@ -15,7 +15,7 @@ use super::problems::{Problems, Setting};
 use super::secrets::{KeysSaid, RedisSecrets};
 use super::{
     Audit, AuditSink, Config, KeySourceKind, Log, LogFormat, OwnKey, RateLimit, Service, ServiceIdentity, Signature,
-    audit_file, defaults, keys, listeners, rules, secrets,
+    audit_file, defaults, keys, listeners, ramp, rules, secrets,
 };
 use crate::keys::KeyTable;
 use crate::policy::certificates::CertificateBindings;
@@ -60,6 +60,7 @@ pub(super) fn build(
     listeners::check(&ways, admin.listen.as_ref(), problems);
     let services = rules::services(&file.services, problems);
     let rules = rules::rules(file.rules, file.default_access, guards, &services, problems);
+    let ramp = ramp::ramp(file.ramp, rules.as_ref(), problems);
     let override_token = secrets::override_token(file.enforcement.override_token.as_ref(), around.purpose, problems);
     let (enforcement, rate_limit) = enforcement(&file.enforcement, problems);
     let service = service(file.service_id, file.service_key, problems).map(|service| match service.key {
@@ -96,6 +97,7 @@ pub(super) fn build(
         enforcement,
         override_token,
         rate_limit,
+        ramp,
         certificates: bound(&services),
         services,
         rules: rules?,

@@ -12,6 +12,7 @@ mod inbound;
 mod keys;
 mod operation;
 mod outbound;
+mod ramp;
 mod rules;
 mod server_tls;
 mod upstreams;
@@ -20,6 +21,7 @@ pub(super) use inbound::FileInbound;
 pub(super) use keys::{FileKeys, RedisEnvironment};
 pub(super) use operation::{FORMATS, LEVELS, admin_listen, audit_flag};
 pub(super) use outbound::FileOutbound;
+pub(super) use ramp::FileRamp;
 pub(super) use rules::{FileRule, FileService, pattern};
 pub(super) use upstreams::FileUpstreams;
 
@@ -59,6 +61,7 @@ pub(super) struct FileConfig {
     pub(super) window: Option<Setting<Duration>>,
     pub(super) replay: Option<Setting<Replay>>,
     pub(super) enforcement: FileEnforcement,
+    pub(super) ramp: FileRamp,
     pub(super) services: Vec<FileService>,
     pub(super) rules: Vec<FileRule>,
     pub(super) timeouts: Timeouts,
@@ -164,7 +167,7 @@ pub(super) fn read(reader: Reader<'_>, document: &Spanned<DeTable<'_>>, included
     operation::audit(top.table("audit"), &mut file);
     file.admin = operation::admin(top.table("admin"));
     operation::log(top.table("log"), &mut file);
-    top.not_built("ramp");
+    file.ramp = ramp::ramp(top.table("ramp"));
     top.finish();
     file
 }

@@ -32,6 +32,7 @@ mod listeners;
 mod mask;
 mod network;
 mod problems;
+mod ramp;
 mod readers;
 mod redis_url;
 pub mod reload;
@@ -50,6 +51,7 @@ pub use values::duration_argument;
 
 pub use key_settings::{KeySourceKind, Keys, OwnKey, Redis, RedisPassword, RedisServers, ServiceIdentity};
 pub use network::{ClientTls, Destination, Health, Inbound, Listen, Outbound, ServerTls, Side, Upstream, Upstreams};
+pub use ramp::{Notify, Ramp, Webhook};
 
 /// A whole, checked configuration. `config/countersign.toml` names and explains every key.
 #[derive(Debug)]
@@ -74,6 +76,8 @@ pub struct Config {
     pub override_token: Option<OverrideToken>,
     /// `[enforcement].rate_limit`
     pub rate_limit: RateLimit,
+    /// `[ramp]`
+    pub ramp: Ramp,
     /// `[services.*]`
     pub services: BTreeMap<ServiceId, Service>,
     /// `[services.*].certificate`, ready to be asked.

@@ -39,10 +39,10 @@ paths = [\"api/internal\"]                  # 14 no path
 access = \"service\"
 methods = post                            # 16 no quotes
 
-[ramp]                                    # 18 not built yet
-stages = [\"10% 1h\"]
+[ramp]
+stages = [\"25% 1h\", \"10% 1h\"]           # 19 goes down
 ";
-const TEN_LINES: [u64; 10] = [1, 2, 5, 6, 9, 10, 11, 14, 16, 18];
+const TEN_LINES: [u64; 10] = [1, 2, 5, 6, 9, 10, 11, 14, 16, 19];
 
 struct Directory(tempfile::TempDir);
 

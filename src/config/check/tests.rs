@@ -10,6 +10,7 @@ use std::time::Duration;
 mod keys;
 mod laid_over;
 mod outbound;
+mod ramp;
 mod refusals;
 mod secrets;
 mod together;
