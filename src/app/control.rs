@@ -7,6 +7,7 @@
 //! | USR2 | kept for the emergency rollback of a later version: until then it is logged and does nothing |
 //! | TERM, INT | drain and stop; a second one stops at once |
 
+use super::grants::GrantTask;
 use super::key_follower::KeyFollower;
 use super::key_usage::KeyUsageTask;
 use super::start::{AdminServer, App};
@@ -115,6 +116,7 @@ impl App {
                 _ = look.tick() => {
                     self.look(&mut standstill)?;
                     self.look_at_certificates();
+                    self.sweep_grants();
                 }
                 // A hang of this loop stops the kicks by itself, one of the accept loop is seen by the looks.
                 () = watchdog.due() => if standstill == 0 { systemd::kick_watchdog() },
@@ -159,6 +161,9 @@ impl App {
         if let Some(key_usage) = self.key_usage.take() {
             key_usage.stop().await;
         }
+        if let Some(grants) = self.grant_task.take() {
+            grants.stop().await;
+        }
         if let Some(follower) = self.key_follower.take() {
             follower.stop().await;
         }
@@ -199,6 +204,9 @@ impl App {
         }
         if self.key_usage.as_ref().is_some_and(KeyUsageTask::is_finished) {
             return Err(RunError::Critical("the task that tells of used keys"));
+        }
+        if self.grant_task.as_ref().is_some_and(GrantTask::is_finished) {
+            return Err(RunError::Critical("the task that keeps override grants"));
         }
         if self.checks.iter().any(|check| check.task.is_finished()) {
             return Err(RunError::Critical("an upstream's health check"));

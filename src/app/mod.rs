@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`start`] | What is made, in which order? |
 //! | `key_follower` | How do the keys of Redis take effect while it runs? |
+//! | `grants` | Which override grants are open, and how does that change? |
 //! | [`reload`] | How does a new configuration take effect, whole or not at all? |
 //! | [`control`] | What happens while it runs: signals, changed files, the watchdog, the end? |
 //! | [`listeners`], [`holder`] | Where do we listen, and who is in the way? |
@@ -31,6 +32,7 @@ use crate::config::reload::Source;
 use crate::telemetry::logging;
 
 pub mod control;
+mod grants;
 pub mod holder;
 mod key_follower;
 mod key_usage;

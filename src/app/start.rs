@@ -1,5 +1,6 @@
 //! [`App`]: everything a running sidecar is made of, made in order.
 
+use super::grants::{GrantTask, KeptGrants};
 use super::key_follower::{self, FirstKeys, KeyFollower};
 use super::key_usage::KeyUsageTask;
 use super::listeners::{self, ListenError, SocketFile};
@@ -17,6 +18,7 @@ use crate::policy::failure_limit::FailureLimit;
 use crate::policy::replay::ReplayTable;
 use crate::proxy::{Listener, Proxy, Shared};
 use crate::snapshot::{Snapshot, SnapshotCell};
+use crate::state::grant_keeper::GrantKeeper;
 use crate::systemd::Inherited;
 use crate::telemetry::audit::record::{Event, Fact};
 use crate::telemetry::audit::{AuditLog, StateChange};
@@ -49,6 +51,7 @@ pub struct App {
     pub(super) key_usage: Option<KeyUsageTask>,
     pub(super) key_follower: Option<KeyFollower>,
     pub(super) key_status: Arc<KeyStatus>,
+    pub(super) grant_task: Option<GrantTask>,
     pub(super) changes: mpsc::Receiver<Changed>,
     pub(super) certificates: ExpiryWatch,
     pub(super) log: Option<LogHandle>,
@@ -115,6 +118,7 @@ impl App {
         let descriptors = process::raise_descriptor_limit();
         let state_dir = StateDir::hold(&config.state_dir)?;
         let salt = state_dir.salt()?;
+        let kept_grants = KeptGrants::read(&config.state_dir);
         let made = keys::make_first(&config)?;
         if made {
             // What we wrote ourselves is no change to be told of.
@@ -141,6 +145,7 @@ impl App {
             upstreams.iter().flat_map(|(_, list)| list.iter().map(|(_, health)| Arc::clone(health))).collect();
         metrics.set_in_force(config.enforcement, 1);
         metrics.set_certificates(certificates(&tls));
+        metrics.set_grants(Arc::clone(&kept_grants.table));
         metrics.watch_audit(audit.queue().clone());
         let replay = Arc::new(ReplayTable::new(REPLAY_CAPACITY));
         metrics.watch_replay(Arc::clone(&replay));
@@ -174,7 +179,7 @@ impl App {
                 signer: signer.map(Arc::new),
                 tls: Arc::new(tls),
                 enforcement: config.enforcement,
-                grants: Arc::default(),
+                grants: Arc::clone(&kept_grants.table),
                 generation: 1,
             })),
             failure_limit: Arc::new(FailureLimit::new(limit.failures, limit.window, limit.addresses)),
@@ -184,7 +189,9 @@ impl App {
             audit: audit.queue().clone(),
             metrics,
             key_usage: Arc::new(UsageBoard::new(config.workers)),
+            grants: Arc::new(GrantKeeper::new()),
         });
+        let grant_task = GrantTask::start(kept_grants, &shared);
         let key_usage = KeyUsageTask::start(&shared);
         let address = |(socket, side): &_| listeners::address(socket).map(|address| (*side, address));
         let addresses = opened.sockets.iter().filter_map(address).collect();
@@ -218,6 +225,7 @@ impl App {
             key_usage: Some(key_usage),
             key_follower: follower.map(KeyFollower::start),
             key_status,
+            grant_task: Some(grant_task),
             changes,
             certificates: ExpiryWatch::default(),
             log,
@@ -228,6 +236,7 @@ impl App {
         app.readiness.serving();
         summary::log_start(&app.shared.snapshot.load(), &app.addresses, descriptors);
         app.know_certificates();
+        app.tell_of_kept_grants();
         app.record(Event::Start, "process", "started".to_owned(), summary::facts(&app.shared.snapshot.load()));
         Ok(app)
     }

@@ -22,7 +22,12 @@ pub fn status(snapshot: &Snapshot) -> String {
     };
     let guarded = config.inbound.iter().map(|inbound| guards(inbound));
     let all: Vec<String> = guarded.chain(config.outbound.iter().map(|outbound| signs(outbound))).collect();
-    format!("{doing}; {}; generation {}", all.join(", "), snapshot.generation)
+    let granted = match snapshot.grants.iter().len() {
+        0 => String::new(),
+        1 => "; 1 override grant is open".to_owned(),
+        some => format!("; {some} override grants are open"),
+    };
+    format!("{doing}; {}; generation {}{granted}", all.join(", "), snapshot.generation)
 }
 
 /// Facts of a snapshot for the record of a change of state.

@@ -97,6 +97,11 @@ impl GrantTable {
         self.grants.iter()
     }
 
+    /// Has this grant a number of uses?
+    pub fn is_bounded(&self, id: GrantId) -> bool {
+        self.grants.iter().any(|grant| grant.id() == id && grant.terms().uses.is_some())
+    }
+
     /// How many let requests pass at this time.
     pub fn open(&self, unix_seconds: u64, monotonic: Instant) -> usize {
         self.grants.iter().filter(|grant| grant.standing(unix_seconds, monotonic) == Standing::Open).count()

@@ -70,6 +70,12 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         worker.key_usage.note(service.id(), service.key(), &address_text, moment.unix_seconds);
     }
 
+    if let Some(grant) = judged.grant
+        && snapshot.grants.is_bounded(grant)
+    {
+        // A crash must not give the use back.
+        worker.shared.grants.use_written().await;
+    }
     let slot = reserve(worker, config, judged.classification.class() == Class::Service).await;
     let mut made = [0; clock::REQUEST_ID];
     let request_id = rewrite::given_request_id(head).unwrap_or_else(|| clock::request_id(unix_micros, &mut made));

@@ -37,6 +37,7 @@ use crate::policy::failure_limit::FailureLimit;
 use crate::policy::probes::ProbeTable;
 use crate::policy::replay::ReplayTable;
 use crate::snapshot::SnapshotCell;
+use crate::state::grant_keeper::GrantKeeper;
 use crate::telemetry::audit::AuditQueue;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::health::UpstreamHealth;
@@ -69,6 +70,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Which keys verified; each worker notes by itself.
     pub key_usage: Arc<UsageBoard>,
+    /// Writes down the uses of override grants.
+    pub grants: Arc<GrantKeeper>,
 }
 
 /// A bound, listening socket.

@@ -77,6 +77,12 @@ pub const OVERRIDES: Family = family("countersign_overrides", "Requests an overr
 pub const PROBES: Family =
     family("countersign_probes", "Announced tests (countersign validate); they are counted nowhere else");
 /// Without labels.
+pub const GRANT_USES: Family =
+    family("countersign_override_grant_uses", "Requests that the token of an override grant let pass");
+/// A number.
+pub const GRANTS_OPEN: Family =
+    family("countersign_override_grants_open", "Override grants that let requests pass now");
+/// Without labels.
 pub const WRONG_OVERRIDES: Family =
     family("countersign_wrong_override_tokens", "Requests with an override token that is not ours");
 /// Without labels.

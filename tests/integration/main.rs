@@ -28,6 +28,7 @@ mod long_bodies;
 mod mutation;
 mod outbound;
 mod override_;
+mod override_grants;
 mod paths;
 mod rate_limit;
 mod readings_differential;

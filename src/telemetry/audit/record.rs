@@ -146,6 +146,8 @@ pub enum Event {
     Mode,
     /// Keys came, changed or went.
     Key,
+    /// An override was granted, revoked, or is over.
+    Grant,
     /// The audit log itself: reopened, moved elsewhere.
     Audit,
 }
@@ -160,6 +162,7 @@ impl Event {
             Event::ReloadFailed => "reload_failed",
             Event::Mode => "mode",
             Event::Key => "key",
+            Event::Grant => "grant",
             Event::Audit => "audit",
         }
     }

@@ -99,7 +99,7 @@ impl Scrape {
         let mut scrape = Scrape::default();
         scrape.services(metrics, now);
         scrape.keys(metrics);
-        scrape.requests(metrics);
+        scrape.requests(metrics, now);
         scrape.upstream(metrics);
         scrape.outbound(metrics);
         scrape.connections(metrics);
@@ -146,7 +146,7 @@ impl Scrape {
         self.counter(names::KEY_REFRESHES, looks.into());
     }
 
-    fn requests(&mut self, metrics: &Metrics) {
+    fn requests(&mut self, metrics: &Metrics, now: Instant) {
         let mut requests = Vec::new();
         for (class, name) in CLASSES.into_iter().enumerate() {
             for (outcome, word) in OUTCOMES.into_iter().enumerate() {
@@ -166,6 +166,9 @@ impl Scrape {
         self.words(names::MALFORMED, "fault", metrics, |worker| &worker.malformed);
         self.count(names::OVERRIDES, metrics, |worker| &worker.overrides);
         self.count(names::PROBES, metrics, |worker| &worker.probes);
+        self.count(names::GRANT_USES, metrics, |worker| &worker.granted);
+        let open = metrics.grants.load().open(clock::unix_seconds(), now);
+        self.gauge(names::GRANTS_OPEN, open as f64);
         self.count(names::WRONG_OVERRIDES, metrics, |worker| &worker.wrong_overrides);
         self.count(names::REPLAYED, metrics, |worker| &worker.replayed);
         let replay = metrics.replay.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ use super::names;
 use crate::clock;
 use crate::keys::status::KeyStatus;
 use crate::policy::enforcement::Enforcement;
+use crate::policy::grants::GrantTable;
 use crate::policy::replay::ReplayTable;
 use crate::upstream::health::UpstreamHealth;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -38,6 +39,7 @@ pub struct Metrics {
     in_force: ArcSwapOption<(Enforcement, u64)>,
     /// Files of own certificates, and when they end.
     certificates: ArcSwap<Vec<(String, i64)>>,
+    grants: ArcSwap<GrantTable>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
     last_reload_failed: AtomicU64,
@@ -109,6 +111,7 @@ impl Metrics {
             started_unix,
             in_force: ArcSwapOption::empty(),
             certificates: ArcSwap::default(),
+            grants: ArcSwap::default(),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
             last_reload_failed: AtomicU64::new(0),
@@ -141,6 +144,11 @@ impl Metrics {
     /// The certificates we present from now on: their files, and when each ends (unix seconds).
     pub fn set_certificates(&self, certificates: impl IntoIterator<Item = (String, i64)>) {
         self.certificates.store(Arc::new(certificates.into_iter().collect()));
+    }
+
+    /// The override grants from now on.
+    pub fn set_grants(&self, grants: Arc<GrantTable>) {
+        self.grants.store(grants);
     }
 
     /// One attempt to reload; `unix_seconds` now.

@@ -26,6 +26,8 @@ pub struct WorkerMetrics {
     pub(super) replayed: Count,
     pub(super) probes: Count,
     pub(super) overrides: Count,
+    /// Of those, by a grant.
+    pub(super) granted: Count,
     pub(super) drawn_in: Count,
     pub(super) drawn_out: Count,
     pub(super) auth: Histogram,
@@ -71,6 +73,7 @@ impl WorkerMetrics {
             replayed: Count::default(),
             probes: Count::default(),
             overrides: Count::default(),
+            granted: Count::default(),
             drawn_in: Count::default(),
             drawn_out: Count::default(),
             auth: Histogram::new(names::AUTH_BUCKETS),
@@ -127,6 +130,9 @@ impl WorkerMetrics {
             Outcome::Refuse | Outcome::WouldRefuse => AttemptResult::Failed,
             Outcome::Override => {
                 self.overrides.add(1);
+                if decision.grant.is_some() {
+                    self.granted.add(1);
+                }
                 AttemptResult::Override
             }
         };
