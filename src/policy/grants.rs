@@ -37,6 +37,9 @@ pub struct GrantTable {
     hashes: Box<[[u64; 4]; GrantTable::MOST]>,
 }
 
+/// A grant that is no longer open, and why not.
+pub type Over = (Arc<Grant>, Standing);
+
 /// Why a grant is not taken into the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
@@ -84,7 +87,7 @@ impl GrantTable {
     }
 
     /// The same without those that are no longer open, and those with how they stand; `None`: all are open.
-    pub fn swept(&self, unix_seconds: u64, monotonic: Instant) -> Option<(GrantTable, Vec<(Arc<Grant>, Standing)>)> {
+    pub fn swept(&self, unix_seconds: u64, monotonic: Instant) -> Option<(GrantTable, Vec<Over>)> {
         let standing = |grant: &Arc<Grant>| (Arc::clone(grant), grant.standing(unix_seconds, monotonic));
         let (open, over): (Vec<_>, Vec<_>) =
             self.grants.iter().map(standing).partition(|(_, standing)| *standing == Standing::Open);
