@@ -15,6 +15,7 @@ use crate::keys::KeyTable;
 use crate::keys::status::KeyStatus;
 use crate::keys::usage::UsageBoard;
 use crate::policy::failure_limit::FailureLimit;
+use crate::policy::known_peers::KnownPeers;
 use crate::policy::replay::ReplayTable;
 use crate::proxy::{Listener, Proxy, Shared};
 use crate::snapshot::{Snapshot, SnapshotCell};
@@ -190,6 +191,7 @@ impl App {
             metrics,
             key_usage: Arc::new(UsageBoard::new(config.workers)),
             grants: Arc::new(GrantKeeper::new()),
+            known_peers: KnownPeers::new(clock::monotonic()),
         });
         let grant_task = GrantTask::start(kept_grants, &shared);
         let key_usage = KeyUsageTask::start(&shared);

@@ -271,4 +271,11 @@ impl Config {
         let calls_from = |service: &Service| service.addresses.iter().any(|net| net.contains(&address));
         self.services.iter().find(|(_, service)| calls_from(service)).map(|(id, _)| id.as_str())
     }
+
+    /// The same, preferring the service that is claimed where several share the address.
+    pub fn service_calling(&self, address: IpAddr, claimed: Option<&str>) -> Option<&str> {
+        let claimed = claimed.and_then(|claimed| self.services.get_key_value(claimed));
+        let at_home = claimed.filter(|(_, service)| service.addresses.iter().any(|net| net.contains(&address)));
+        at_home.map(|(id, _)| id.as_str()).or_else(|| self.service_at(Some(address)))
+    }
 }

@@ -11,6 +11,7 @@
 //! | [`grants`] | Is this the token of an override that an operator granted? |
 //! | [`failure_limit`] | Has this address been refused too often? |
 //! | [`replay`] | Has this very signature been seen before? |
+//! | [`known_peers`] | Whose failure is a refused call from this address? |
 //! | [`probes`] | Is this a test of ours, announced? |
 //! | [`outbound`] | May a request of this machine leave signed, and where to? |
 
@@ -20,6 +21,7 @@ pub mod decision;
 pub mod enforcement;
 pub mod failure_limit;
 pub mod grants;
+pub mod known_peers;
 pub mod outbound;
 pub mod override_token;
 pub mod probes;

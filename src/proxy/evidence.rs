@@ -138,6 +138,10 @@ impl Evidence<'_> {
                 let is_probe = decision.is_some_and(|decision| decision.is_probe);
                 if let (Some(status), false) = (status, is_probe) {
                     metrics.answered(class, status, own_us, upstream);
+                    let service = decision.and_then(|decision| decision.service.as_ref());
+                    if let (Outcome::Authenticated, 500.., Some(service)) = (outcome, status, service) {
+                        metrics.erred(service.id().as_str());
+                    }
                 }
                 if is_new && !is_probe {
                     metrics.recorded(class, outcome, reason);

@@ -9,8 +9,9 @@ use super::worker::Worker;
 use crate::clock;
 use crate::config::{Config, Inbound, OnFull, Replay, Side};
 use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
-use crate::policy::decision::{Outcome, Refusal};
+use crate::policy::decision::{Decision, Outcome, Refusal};
 use crate::policy::enforcement::Sampling;
+use crate::policy::known_peers::{is_breakage, is_of_a_page};
 use crate::policy::probes::ProbeId;
 use crate::request::client::ClientAddress;
 use crate::request::facts::{Claims, RequestFacts};
@@ -21,6 +22,7 @@ use crate::signature::headers::claimed_service;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::AuditSlot;
 use crate::wire::body::{Transfer, WrittenAs};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +70,9 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     }
     if let (Some(service), None) = (&judged.service, probe) {
         worker.key_usage.note(service.id(), service.key(), &address_text, moment.unix_seconds);
+    }
+    if probe.is_none() {
+        note_peer(worker, config, &judged, address.ip(), claimed, head, received);
     }
 
     if let Some(grant) = judged.grant
@@ -137,6 +142,38 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     };
     let exchange = Exchange { worker, config, head, known, choice, first_byte };
     forward::forward(client, exchange, &mut evidence).await
+}
+
+/// Notes who authenticated from where, and whose breakage a failing check is: what a rollout is judged by.
+fn note_peer(
+    worker: &Worker,
+    config: &Config,
+    judged: &Decision,
+    address: Option<IpAddr>,
+    claimed: Option<&str>,
+    head: &RequestHead,
+    now: Instant,
+) {
+    let Some(address) = address else { return };
+    match (judged.outcome, judged.reason, &judged.service) {
+        (Outcome::Authenticated, None, Some(service)) => worker.peers.note(address, service.id(), now),
+        (Outcome::Refuse | Outcome::WouldRefuse, Some(reason), _) if is_breakage(judged.cause.unwrap_or(reason)) => {
+            if head.fields().any(|(name, _)| is_of_a_page(name)) {
+                return;
+            }
+            let rule = judged.classification.named_rule().map(|index| &*config.rules.rule(index).name);
+            if let Some(service) = config.service_calling(address, claimed) {
+                worker.metrics.broke(service, rule);
+            } else if let Some(service) = worker.peers.service_at(address, claimed, now) {
+                worker.metrics.broke(service.as_str(), rule);
+            }
+        }
+        (
+            Outcome::Allow | Outcome::Authenticated | Outcome::Override | Outcome::Refuse | Outcome::WouldRefuse,
+            _,
+            _,
+        ) => {}
+    }
 }
 
 /// Answers a request whose head could not be read; it is recorded like any refusal.

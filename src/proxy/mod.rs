@@ -34,6 +34,7 @@ use self::worker::{RouteSeed, WorkerSeed};
 use crate::config::{Side, Upstream};
 use crate::keys::usage::UsageBoard;
 use crate::policy::failure_limit::FailureLimit;
+use crate::policy::known_peers::KnownPeers;
 use crate::policy::probes::ProbeTable;
 use crate::policy::replay::ReplayTable;
 use crate::snapshot::SnapshotCell;
@@ -72,6 +73,8 @@ pub struct Shared {
     pub key_usage: Arc<UsageBoard>,
     /// Writes down the uses of override grants.
     pub grants: Arc<GrantKeeper>,
+    /// Who authenticated from where; each worker notes by itself, and asks only when a check fails.
+    pub known_peers: Arc<KnownPeers>,
 }
 
 /// A bound, listening socket.

@@ -7,6 +7,7 @@ use super::listener::{Accepted, Permit};
 use super::route::Route;
 use crate::config::{Side, Upstream};
 use crate::keys::usage::UsageNotes;
+use crate::policy::known_peers::PeerNotes;
 use crate::request::client::Peer;
 use crate::snapshot::Snapshot;
 use crate::telemetry::audit::AuditQueue;
@@ -38,6 +39,7 @@ pub(super) struct Worker {
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) audit: AuditQueue,
     pub(super) key_usage: UsageNotes,
+    pub(super) peers: PeerNotes,
     pub(super) buffers: BufferPool,
     pub(super) kernel_pipes: KernelPipes,
     pub(super) routes: Vec<Route>,
@@ -74,6 +76,7 @@ impl WorkerSeed {
             metrics: self.shared.metrics.worker(self.index),
             audit: self.shared.audit.worker(self.index),
             key_usage: self.shared.key_usage.notes(self.index),
+            peers: self.shared.known_peers.notes(),
             shared: self.shared,
             buffers: BufferPool::default(),
             kernel_pipes: KernelPipes::default(),

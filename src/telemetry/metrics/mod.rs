@@ -19,6 +19,7 @@ use std::time::Instant;
 mod cells;
 mod drawn;
 mod exposition;
+mod health;
 mod services;
 mod text;
 mod worker;
@@ -123,6 +124,10 @@ impl Metrics {
             overlaps: Mutex::default(),
             drawn: Mutex::default(),
         }
+    }
+
+    fn services(&self) -> &Services {
+        &self.services
     }
 
     /// The shard of worker `index`.

@@ -41,11 +41,17 @@ pub(super) struct Services {
     unknown: Arc<Series>,
     none: Arc<Series>,
     workers: usize,
+    /// Failing checks of known peers by service and rule; taken only for one of those.
+    broken: Mutex<BTreeMap<ServiceAndRule, u64>>,
 }
+
+/// An id, and the name of a rule.
+type ServiceAndRule = (Arc<str>, Arc<str>);
 
 /// One service's counters, apart for each worker.
 #[derive(Debug)]
 struct Series {
+    id: Arc<str>,
     shards: Box<[Shard]>,
     /// Whole seconds from the start of the metrics to the last success, plus one; 0: never.
     last_success: AtomicU64,
@@ -54,14 +60,22 @@ struct Series {
 /// On a cache line of its own, so that workers do not take it from each other.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Shard([AtomicU64; 3]);
+struct Shard {
+    attempts: [AtomicU64; 3],
+    /// Authenticated calls answered 5xx.
+    errors: AtomicU64,
+    /// Failing checks of a known peer.
+    broken: AtomicU64,
+}
 
 impl Services {
     /// No ids yet.
     pub(super) fn new(workers: usize) -> Services {
-        let (unknown, none) = (Arc::new(Series::new(workers)), Arc::new(Series::new(workers)));
+        let (unknown, none) =
+            (Arc::new(Series::new(UNKNOWN_SERVICE, workers)), Arc::new(Series::new(NO_SERVICE, workers)));
         let all = [(UNKNOWN_SERVICE.into(), Arc::clone(&unknown)), (NO_SERVICE.into(), Arc::clone(&none))];
-        Services { table: ArcSwap::default(), all: Mutex::new(all.into()), unknown, none, workers }
+        let broken = Mutex::default();
+        Services { table: ArcSwap::default(), all: Mutex::new(all.into()), unknown, none, workers, broken }
     }
 
     /// These ids, and no others, from now on.
@@ -70,7 +84,7 @@ impl Services {
         let table = ids
             .into_iter()
             .map(|id| {
-                let series = all.entry(id.into()).or_insert_with(|| Arc::new(Series::new(self.workers)));
+                let series = all.entry(id.into()).or_insert_with(|| Arc::new(Series::new(id, self.workers)));
                 (id.into(), Arc::clone(series))
             })
             .collect();
@@ -92,7 +106,7 @@ impl Services {
             None if anonymous => &self.none,
             None => &self.unknown,
         };
-        series.shards[worker].0[result as usize].fetch_add(1, Ordering::Relaxed);
+        series.shards[worker].attempts[result as usize].fetch_add(1, Ordering::Relaxed);
         if result == AttemptResult::Success {
             let seconds = since.as_secs() + 1;
             // read first: all workers share this line, and it changes once a second at most
@@ -100,6 +114,41 @@ impl Services {
                 series.last_success.fetch_max(seconds, Ordering::Relaxed);
             }
         }
+    }
+
+    /// An authenticated call of this service was answered 5xx.
+    pub(super) fn erred(&self, worker: usize, id: &str) {
+        if let Some(series) = self.table.load().get(id) {
+            series.shards[worker].errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A check of a known peer failed, under this rule.
+    pub(super) fn broke(&self, worker: usize, id: &str, rule: Option<&str>) {
+        let table = self.table.load();
+        let Some(series) = table.get(id) else { return };
+        series.shards[worker].broken.fetch_add(1, Ordering::Relaxed);
+        if let Some(rule) = rule {
+            let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = broken.get_mut(&(Arc::clone(&series.id), rule.into())) {
+                *count += 1;
+            } else if broken.len() < BROKEN {
+                broken.insert((Arc::clone(&series.id), rule.into()), 1);
+            }
+        }
+    }
+
+    /// Every configured id: successes, errors, failing checks of known peers.
+    pub(super) fn health(&self) -> Vec<(Arc<str>, [u64; 3])> {
+        let table = self.table.load();
+        let each = table.values().map(|series| (Arc::clone(&series.id), series.health()));
+        each.collect()
+    }
+
+    /// Failing checks of known peers by service and rule.
+    pub(super) fn broken(&self) -> Vec<(Arc<str>, Arc<str>, u64)> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.iter().map(|((id, rule), count)| (Arc::clone(id), Arc::clone(rule), *count)).collect()
     }
 
     /// Every id with its counts by result.
@@ -121,20 +170,38 @@ impl Services {
 }
 
 impl Series {
-    fn new(workers: usize) -> Series {
-        Series { shards: (0..workers).map(|_| Shard::default()).collect(), last_success: AtomicU64::new(0) }
+    fn new(id: &str, workers: usize) -> Series {
+        Series {
+            id: id.into(),
+            shards: (0..workers).map(|_| Shard::default()).collect(),
+            last_success: AtomicU64::new(0),
+        }
+    }
+
+    fn health(&self) -> [u64; 3] {
+        let mut sum = [0; 3];
+        for Shard { attempts, errors, broken } in &self.shards {
+            let [success, _, _] = attempts;
+            for (sum, count) in sum.iter_mut().zip([success, errors, broken]) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+        }
+        sum
     }
 
     fn counts(&self) -> [u64; 3] {
         let mut sum = [0; 3];
         for shard in &self.shards {
-            for (sum, count) in sum.iter_mut().zip(&shard.0) {
+            for (sum, count) in sum.iter_mut().zip(&shard.attempts) {
                 *sum += count.load(Ordering::Relaxed);
             }
         }
         sum
     }
 }
+
+/// Pairs of service and rule, of all reloads together.
+const BROKEN: usize = 20_000;
 
 #[cfg(test)]
 mod tests {

@@ -103,6 +103,14 @@ impl WorkerMetrics {
         }
     }
 
+    pub(super) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    pub(super) fn index(&self) -> usize {
+        self.index
+    }
+
     /// One decision about a readable request. `claimed`: the well-formed id it claimed, if any. `auth_nanos`: what the
     /// checks took (counted for service paths only). `now`: the monotonic time of the decision.
     ///
