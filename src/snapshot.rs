@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::keys::KeyTable;
-use crate::policy::enforcement::Enforcement;
+use crate::policy::enforcement::{Enforcement, Percentage};
 use crate::policy::grants::GrantTable;
 use crate::signature::signer::Signer;
 use crate::tls::TlsMaterials;
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub enforcement: Enforcement,
     /// The overrides that operators granted.
     pub grants: Arc<GrantTable>,
+    /// Percentages set for rules of this configuration while running, in their order; empty where none is.
+    pub rule_percentages: Arc<[Option<Percentage>]>,
     /// Counts up by one with every configuration that took effect, from 1.
     pub generation: u64,
 }

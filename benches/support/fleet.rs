@@ -113,6 +113,7 @@ impl Court {
         let policy = Policy {
             rules: &self.rules,
             enforcement,
+            rule_percentages: &[],
             override_token: Some(&self.token),
             grants: &self.grants,
             window_seconds: 300,

@@ -33,6 +33,18 @@ pub enum Refused {
 /// # Errors
 /// Why not.
 pub fn admit(method: &Method, uri: &Uri, headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), Refused> {
+    admit_control(uri, headers, allowed_hosts)?;
+    if method != Method::GET && method != Method::HEAD {
+        return Err(Refused::Method);
+    }
+    Ok(())
+}
+
+/// The same for the control API, where methods mean what they say.
+///
+/// # Errors
+/// Why not.
+pub fn admit_control(uri: &Uri, headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), Refused> {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Refused::HostUnclear) };
     if uri.authority().is_some() {
@@ -49,9 +61,6 @@ pub fn admit(method: &Method, uri: &Uri, headers: &HeaderMap, allowed_hosts: &[S
     let is_meant = |site: &HeaderValue| matches!(text(site), Some("none" | "same-origin"));
     if !headers.get_all(SEC_FETCH_SITE).iter().all(is_meant) {
         return Err(Refused::ForeignOrigin);
-    }
-    if method != Method::GET && method != Method::HEAD {
-        return Err(Refused::Method);
     }
     Ok(())
 }

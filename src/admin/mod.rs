@@ -1,4 +1,5 @@
-//! The read-only listener: what runs here, for scrapers, probes and people.
+//! Those who watch and steer: the read-only listener here, for scrapers, probes and people; the unix socket that also changes
+//! things in [`control`].
 //!
 //! | path | answer |
 //! |---|---|
@@ -14,7 +15,9 @@ use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 
 mod answer;
+pub mod control;
 pub mod gate;
+pub mod orders;
 pub mod readiness;
 mod serve;
 
@@ -28,5 +31,5 @@ pub struct AdminState {
     /// `/readyz`
     pub readiness: Arc<Readiness>,
     /// `[admin].allowed_hosts`: `Host` values accepted beyond loopback names; replaced at reload.
-    pub allowed_hosts: arc_swap::ArcSwap<Vec<String>>,
+    pub allowed_hosts: Arc<arc_swap::ArcSwap<Vec<String>>>,
 }

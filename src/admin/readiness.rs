@@ -9,6 +9,7 @@
 
 use crate::config::Side;
 use crate::keys::status::KeyStatus;
+use crate::state::standing::Standing;
 use crate::upstream::health::{HealthState, UpstreamHealth};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -22,6 +23,7 @@ pub struct Readiness {
     upstreams: Vec<(Side, Vec<Arc<UpstreamHealth>>)>,
     reload_refused: AtomicBool,
     keys: OnceLock<Arc<KeyStatus>>,
+    standing: OnceLock<Arc<Standing>>,
 }
 
 impl Readiness {
@@ -32,6 +34,7 @@ impl Readiness {
             upstreams,
             reload_refused: AtomicBool::new(false),
             keys: OnceLock::new(),
+            standing: OnceLock::new(),
         }
     }
 
@@ -39,6 +42,22 @@ impl Readiness {
     pub fn watch_keys(&self, status: Arc<KeyStatus>) {
         // set once, at the start
         let _ = self.keys.set(status);
+    }
+
+    /// What is in force, and whether that is known.
+    pub fn watch_standing(&self, standing: Arc<Standing>) {
+        // set once, at the start
+        let _ = self.standing.set(standing);
+    }
+
+    /// Was the last reload refused?
+    pub fn is_reload_refused(&self) -> bool {
+        self.reload_refused.load(Ordering::Relaxed)
+    }
+
+    /// Every upstream whose health is asked.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<UpstreamHealth>> {
+        self.upstreams.iter().flat_map(|(_, of_listener)| of_listener)
     }
 
     /// Listeners are open and workers run.
@@ -66,6 +85,9 @@ impl Readiness {
             _ => {}
         }
         reasons.extend(self.troubles(true));
+        if self.standing.get().is_some_and(|standing| standing.is_unknown()) {
+            reasons.push(UNKNOWN_STATE.to_owned());
+        }
         reasons
     }
 
@@ -73,7 +95,9 @@ impl Readiness {
     fn notes(&self) -> Vec<String> {
         let refused = self.reload_refused.load(Ordering::Relaxed).then(|| RELOAD_NOTE.to_owned());
         let keys = self.keys.get().filter(|keys| keys.read().unheard_since.is_some()).map(|_| KEYS_NOTE.to_owned());
-        refused.into_iter().chain(keys).chain(self.troubles(false)).collect()
+        let standing = self.standing.get().filter(|standing| standing.trouble().is_some());
+        let disk = standing.map(|_| DISK_NOTE.to_owned());
+        refused.into_iter().chain(keys).chain(disk).chain(self.troubles(false)).collect()
     }
 
     /// What is wrong with upstreams of the listeners whose case stands against readiness, or of the others.
@@ -122,6 +146,9 @@ fn trouble(upstream: &UpstreamHealth) -> Option<String> {
 
 const RELOAD_NOTE: &str = "the last reload was refused and the configuration before it serves on; the log says why";
 const KEYS_NOTE: &str = "redis cannot be asked for keys: cached ones serve on; the log says why";
+const DISK_NOTE: &str = "what is in force is in memory only: the state directory does not take it; the log says why";
+const UNKNOWN_STATE: &str = "it is not known what was in force: the state was missing or not readable at the start, the \
+     configuration's word counts and is held; look, then lift it: countersign rollback --lift --reason \"...\"";
 const STARTING: u8 = 0;
 const SERVING: u8 = 1;
 const DRAINING: u8 = 2;

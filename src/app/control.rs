@@ -4,7 +4,7 @@
 //! |---|---|
 //! | HUP | reload, as a changed file does |
 //! | USR1 | open the audit file anew, nothing else |
-//! | USR2 | kept for the emergency rollback of a later version: until then it is logged and does nothing |
+//! | USR2 | emergency rollback: `log` at once, held |
 //! | TERM, INT | drain and stop; a second one stops at once |
 
 use super::grants::GrantTask;
@@ -13,6 +13,7 @@ use super::key_usage::KeyUsageTask;
 use super::start::{AdminServer, App};
 use super::{RunError, summary};
 use crate::clock;
+use crate::rollout::state::RollbackKind;
 use crate::systemd;
 use crate::telemetry::audit::record::Event;
 use crate::tls::expiry::Remark;
@@ -91,7 +92,8 @@ impl App {
             tokio::select! {
                 order = signals.next() => match order {
                     Order::Stop(signal) => break signal,
-                    Order::Reload => self.reload("signal"),
+                    // What came of it is in the log.
+                    Order::Reload => drop(self.reload("signal")),
                     Order::Reopen => {
                         match self.audit.reopen() {
                             Ok(()) => {
@@ -101,20 +103,21 @@ impl App {
                             Err(error) => tracing::error!(%error, "audit file cannot be opened anew, the old one stays"),
                         }
                     }
-                    Order::Rollback => tracing::warn!(
-                        "signal USR2 asks for the emergency rollback, which is not built yet in this version: nothing \
-                         changed; to stop refusing, set mode = \"log\" under [enforcement]"
-                    ),
+                    Order::Rollback => {
+                        drop(self.roll_back(RollbackKind::Emergency, "signal", "signal USR2"));
+                    }
                 },
                 Some(changed) = self.changes.recv() => {
                     for path in &changed.paths {
                         tracing::debug!(path = %path.display(), "changed");
                     }
-                    self.reload("file");
+                    drop(self.reload("file"));
                 }
+                Some(order) = self.orders.recv() => self.obey(order),
                 found = KeyFollower::found(&mut self.key_follower) => self.take_up(found),
                 _ = look.tick() => {
                     self.look(&mut standstill)?;
+                    self.look_for_marker();
                     self.look_at_certificates();
                     self.sweep_grants();
                 }
@@ -150,7 +153,7 @@ impl App {
             tracing::warn!(connections = drained.cut, "the drain deadline came, connections were cut");
         }
         self.record(Event::Stop, who, "stopped".to_owned(), vec![("cut", (drained.cut as u64).into())]);
-        if let Some(AdminServer { task, stop, .. }) = self.admin.take() {
+        for AdminServer { task, stop } in self.admin.take().into_iter().chain(self.control.take()) {
             // The task may be gone already, and how it ended no longer matters.
             let _ = stop.send(());
             let _ = tokio::time::timeout(LOOK, task).await;
@@ -195,6 +198,9 @@ impl App {
     fn look(&self, standstill: &mut u32) -> Result<(), RunError> {
         if self.admin.as_ref().is_some_and(|admin| admin.task.is_finished()) {
             return Err(RunError::Critical("the admin listener"));
+        }
+        if self.control.as_ref().is_some_and(|control| control.task.is_finished()) {
+            return Err(RunError::Critical("the control API"));
         }
         if !self.audit.is_running() {
             return Err(RunError::Critical("the audit writer"));

@@ -21,6 +21,7 @@
 //! | `grants` | Which override grants are open, and how does that change? |
 //! | [`reload`] | How does a new configuration take effect, whole or not at all? |
 //! | [`control`] | What happens while it runs: signals, changed files, the watchdog, the end? |
+//! | `steering` | How does enforcement change while it runs? |
 //! | [`listeners`], [`holder`] | Where do we listen, and who is in the way? |
 //! | [`state_dir`] | What is kept between starts, and is it ours alone? |
 //! | [`process`] | What may leave the process's memory, how many descriptors may it open? |
@@ -42,6 +43,7 @@ pub mod process;
 pub mod reload;
 pub mod start;
 pub mod state_dir;
+mod steering;
 pub mod summary;
 
 pub use start::{App, StartError};

@@ -17,24 +17,26 @@ use crate::telemetry::audit::record::Event;
 use std::sync::Arc;
 
 impl App {
-    /// Loads again, because `who` (`signal`, `file`) wants it. A configuration that does not stand changes nothing.
-    pub fn reload(&mut self, who: &'static str) {
+    /// Loads again, because `who` (`signal`, `file`, `uid:0`) wants it. Gives the keys that were edited and need a restart.
+    ///
+    /// # Errors
+    /// What is wrong with a configuration that does not stand. It changes nothing.
+    pub fn reload(&mut self, who: &str) -> Result<Vec<&'static str>, String> {
         systemd::reloading();
-        match self.replace(who) {
-            Ok(()) => self.shared.metrics.reloaded(true, clock::unix_seconds()),
-            Err(problem) => {
-                self.shared.metrics.reloaded(false, clock::unix_seconds());
-                tracing::error!(who, problem, "reload refused, the running configuration stays");
-                self.record(Event::ReloadFailed, who, problem, Vec::new());
-                self.readiness.reloaded(false);
-                self.drop_gone_keys(who);
-            }
+        let replaced = self.replace(who);
+        self.shared.metrics.reloaded(replaced.is_ok(), clock::unix_seconds());
+        if let Err(problem) = &replaced {
+            tracing::error!(who, problem, "reload refused, the running configuration stays");
+            self.record(Event::ReloadFailed, who, problem.clone(), Vec::new());
+            self.readiness.reloaded(false);
+            self.drop_gone_keys(who);
         }
         systemd::ready(&summary::status(&self.shared.snapshot.load()));
+        replaced
     }
 
     /// Nothing of a reload took effect; but a key whose file is gone was taken away, and whatever else is broken must not keep it valid.
-    fn drop_gone_keys(&self, who: &'static str) {
+    fn drop_gone_keys(&self, who: &str) {
         let running = self.shared.snapshot.load_full();
         let config = &running.config;
         let Some(left) = dir::without_gone(&config.keys, config.service.as_ref(), &running.keys) else { return };
@@ -51,10 +53,10 @@ impl App {
         }
     }
 
-    fn replace(&mut self, who: &'static str) -> Result<(), String> {
+    fn replace(&mut self, who: &str) -> Result<Vec<&'static str>, String> {
         let running = self.shared.snapshot.load_full();
-        let Reloaded { mut loaded, enforcement, needs_restart } =
-            reload::reload(&self.source, &running.config, running.enforcement).map_err(|problems| {
+        let Reloaded { mut loaded, needs_restart } =
+            reload::reload(&self.source, &running.config).map_err(|problems| {
                 // A file that is new in it is watched too: mending that one must be seen.
                 self.watcher.watch(problems.watched().clone());
                 problems.one_line()
@@ -86,13 +88,16 @@ impl App {
 
         // From here on nothing can fail.
         let changed_keys = keys::changes(&running.keys, &table);
+        let edited = self.edit(&loaded.config, who);
+        let state = self.steering.state();
         let snapshot = Arc::new(Snapshot {
+            rule_percentages: state.own_percentages(&loaded.config.rules).into(),
             config: Arc::new(loaded.config),
             keys: table,
             signer,
             tls: Arc::new(loaded.tls),
-            enforcement,
             grants: Arc::clone(&running.grants),
+            enforcement: state.in_force,
             generation: running.generation + 1,
         });
         self.shared.snapshot.store(Arc::clone(&snapshot));
@@ -104,8 +109,8 @@ impl App {
         tracing::info!(
             who,
             generation = snapshot.generation,
-            mode = summary::mode(enforcement.mode),
-            percentage = enforcement.percentage.value(),
+            mode = summary::mode(snapshot.enforcement.mode),
+            percentage = snapshot.enforcement.percentage.value(),
             rules = snapshot.config.rules.rules().len(),
             services_with_keys = snapshot.keys.ids().count(),
             "reloaded"
@@ -118,7 +123,7 @@ impl App {
             facts.push(("needs_restart", needs_restart.join(" ").into()));
         }
         self.record(Event::Reload, who, "the configuration took effect".to_owned(), facts);
-        if enforcement != running.enforcement {
+        if edited {
             let why = format!(
                 "edited: was {} at {}",
                 summary::mode(running.enforcement.mode),
@@ -129,7 +134,7 @@ impl App {
         for (why, facts) in changed_keys {
             self.record(Event::Key, who, why.to_owned(), facts);
         }
-        Ok(())
+        Ok(needs_restart)
     }
 
     /// Those that hold a copy of something, or run by it.

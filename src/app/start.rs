@@ -5,12 +5,15 @@ use super::key_follower::{self, FirstKeys, KeyFollower};
 use super::key_usage::KeyUsageTask;
 use super::listeners::{self, ListenError, SocketFile};
 use super::state_dir::{StateDir, StateDirError};
+use super::steering::{Begun, Steering};
 use super::{keys, process, summary};
+use crate::admin::control::{self, ControlSocket, ControlState};
+use crate::admin::orders::Order;
 use crate::admin::{self, AdminState, Readiness};
 use crate::clock;
 use crate::config::check::Loaded;
 use crate::config::reload::{Changed, Source, Watcher};
-use crate::config::{Config, Health, Side, Upstream};
+use crate::config::{AdminSocket, Config, Health, Side, Upstream};
 use crate::keys::KeyTable;
 use crate::keys::status::KeyStatus;
 use crate::keys::usage::UsageBoard;
@@ -31,6 +34,7 @@ use crate::upstream::health::UpstreamHealth;
 use arc_swap::ArcSwap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -45,8 +49,12 @@ pub struct App {
     pub(super) proxy: Proxy,
     pub(super) audit: AuditLog,
     pub(super) admin: Option<AdminServer>,
+    /// The control API.
+    pub(super) control: Option<AdminServer>,
+    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) admin_state: Arc<AdminState>,
     pub(super) readiness: Arc<Readiness>,
+    pub(super) steering: Steering,
     pub(super) checks: Vec<HealthCheck>,
     pub(super) watcher: Watcher,
     pub(super) key_usage: Option<KeyUsageTask>,
@@ -62,7 +70,10 @@ pub struct App {
     _state_dir: StateDir,
 }
 
-/// The admin listener's task.
+/// Changes that wait for the control loop.
+const ORDERS: usize = 64;
+
+/// The admin listener's task, or the control API's.
 pub(super) struct AdminServer {
     pub(super) task: JoinHandle<()>,
     pub(super) stop: oneshot::Sender<()>,
@@ -94,6 +105,14 @@ pub enum StartError {
     /// The audit log; the text names the file and what to do.
     #[error("cannot open the audit log: {0}")]
     Audit(io::Error),
+    /// The control API.
+    #[error("cannot listen on {} ([admin].socket): {error}", path.display())]
+    ControlSocket {
+        /// Where.
+        path: PathBuf,
+        /// What came of it.
+        error: io::Error,
+    },
     /// Threads, runtimes, watches.
     #[error("cannot start {part}: {error}")]
     Part {
@@ -118,8 +137,10 @@ impl App {
         let part = |part| move |error| StartError::Part { part, error };
         let descriptors = process::raise_descriptor_limit();
         let state_dir = StateDir::hold(&config.state_dir)?;
+        let used_before = state_dir.is_used();
         let salt = state_dir.salt()?;
         let kept_grants = KeptGrants::read(&config.state_dir);
+        let begun = Begun::read(&config, used_before).map_err(part("the writer of state"))?;
         let made = keys::make_first(&config)?;
         if made {
             // What we wrote ourselves is no change to be told of.
@@ -144,7 +165,10 @@ impl App {
         let upstreams: Vec<(Side, UpstreamList)> = config.sides().map(|side| (side, list(&config, side))).collect();
         let healths: Vec<_> =
             upstreams.iter().flat_map(|(_, list)| list.iter().map(|(_, health)| Arc::clone(health))).collect();
-        metrics.set_in_force(config.enforcement, 1);
+        let Begun { steering, unknown, edit, by_marker } = begun;
+        let state = steering.state();
+        metrics.set_in_force(state.in_force, 1);
+        metrics.watch_standing(Arc::clone(&steering.standing));
         metrics.set_certificates(certificates(&tls));
         metrics.set_grants(Arc::clone(&kept_grants.table));
         metrics.watch_audit(audit.queue().clone());
@@ -156,6 +180,7 @@ impl App {
             .filter(|(side, _)| config.chooses(*side))
             .map(|(side, list)| (*side, list.iter().map(|(_, health)| Arc::clone(health)).collect()));
         let readiness = Arc::new(Readiness::new(by_listener.collect()));
+        readiness.watch_standing(Arc::clone(&steering.standing));
         if follower.is_some() {
             metrics.watch_keys(Arc::clone(&key_status));
             readiness.watch_keys(Arc::clone(&key_status));
@@ -163,8 +188,9 @@ impl App {
         let admin_state = Arc::new(AdminState {
             metrics: Arc::clone(&metrics),
             readiness: Arc::clone(&readiness),
-            allowed_hosts: ArcSwap::from_pointee(config.admin.allowed_hosts.clone()),
+            allowed_hosts: Arc::new(ArcSwap::from_pointee(config.admin.allowed_hosts.clone())),
         });
+        let socket = control_socket(&config.admin.socket)?;
         let (watcher, changes) = Watcher::start(watched).map_err(part("the file watch"))?;
         let admin = match admin {
             Some(socket) => Some(AdminServer::start(socket, &admin_state).map_err(part("the admin listener"))?),
@@ -179,8 +205,9 @@ impl App {
                 keys: Arc::new(table),
                 signer: signer.map(Arc::new),
                 tls: Arc::new(tls),
-                enforcement: config.enforcement,
                 grants: Arc::clone(&kept_grants.table),
+                enforcement: state.in_force,
+                rule_percentages: steering.rule_percentages(&config),
                 generation: 1,
             })),
             failure_limit: Arc::new(FailureLimit::new(limit.failures, limit.window, limit.addresses)),
@@ -214,14 +241,30 @@ impl App {
             })
             .collect();
 
+        let (order, orders) = mpsc::channel(ORDERS);
+        let control = socket.map(|socket| {
+            let state = ControlState {
+                snapshot: Arc::clone(&shared.snapshot),
+                standing: Arc::clone(&steering.standing),
+                readiness: Arc::clone(&readiness),
+                audit: shared.audit.clone(),
+                allowed_hosts: Arc::clone(&admin_state.allowed_hosts),
+                orders: order,
+                started: clock::monotonic(),
+            };
+            AdminServer::control(socket, state)
+        });
         let mut app = App {
             source,
             shared,
             proxy,
             audit,
             admin,
+            control,
+            orders,
             admin_state,
             readiness,
+            steering,
             checks,
             watcher,
             key_usage: Some(key_usage),
@@ -239,6 +282,7 @@ impl App {
         summary::log_start(&app.shared.snapshot.load(), &app.addresses, descriptors);
         app.know_certificates();
         app.tell_of_kept_grants();
+        app.take_up_state(unknown, &edit, by_marker);
         app.record(Event::Start, "process", "started".to_owned(), summary::facts(&app.shared.snapshot.load()));
         Ok(app)
     }
@@ -288,6 +332,32 @@ impl AdminServer {
             let _ = stopped.await;
         }));
         Ok(AdminServer { task, stop })
+    }
+
+    fn control(socket: ControlSocket, state: ControlState) -> AdminServer {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(control::serve(socket, Arc::new(state), async {
+            // An error means that the sender is gone: the same order.
+            let _ = stopped.await;
+        }));
+        AdminServer { task, stop }
+    }
+}
+
+/// Where nobody said where the control API is, and it cannot be there, the sidecar runs without it.
+fn control_socket(where_to: &AdminSocket) -> Result<Option<ControlSocket>, StartError> {
+    let Some(path) = where_to.path() else { return Ok(None) };
+    match (control::open(path), where_to) {
+        (Ok(socket), _) => Ok(Some(socket)),
+        (Err(error), AdminSocket::Said(_)) => Err(StartError::ControlSocket { path: path.to_owned(), error }),
+        (Err(error), AdminSocket::Default(_) | AdminSocket::Off) => {
+            tracing::warn!(
+                path = %path.display(),
+                %error,
+                "there is no control API: its socket cannot be made; say where under [admin], `socket`, or \"off\""
+            );
+            Ok(None)
+        }
     }
 }
 

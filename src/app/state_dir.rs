@@ -90,6 +90,11 @@ impl StateDir {
         Ok(StateDir { path: path.to_owned(), _lock: lock })
     }
 
+    /// Is there state of an earlier start? Asked before [`salt`](StateDir::salt), which the first start makes.
+    pub fn is_used(&self) -> bool {
+        self.path.join("salt").exists()
+    }
+
     /// The sampling salt: made once, then the same for ever, so that a draw is the same after every restart.
     ///
     /// # Errors

@@ -51,6 +51,14 @@ pub enum Verb {
     Verify(super::verify::Args),
     /// Make, list, share, rotate and revoke service keys
     Keys(super::keys::Args),
+    /// Show how the running sidecar stands: what is in force, since when, by whom, why
+    Status(super::status::Args),
+    /// Switch to log mode, or to enforcement at a percentage
+    Enforce(super::enforce::Args),
+    /// Back to log-only at once, held until an operator lifts it
+    Rollback(super::rollback::Args),
+    /// Load the configuration of the running sidecar anew
+    Reload(super::reload::Args),
     /// Print a completion script for a shell
     Completions(super::completions::Args),
     /// Print the manual page, or write one page per verb

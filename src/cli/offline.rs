@@ -7,15 +7,17 @@ use crate::clock;
 use crate::config::Config;
 use crate::policy::decide::{Moment, Policy, ReplayPolicy, judge};
 use crate::policy::decision::Decision;
-use crate::policy::enforcement::Enforcement;
+use crate::policy::enforcement::{Enforcement, Percentage};
 use crate::policy::failure_limit::FailureLimit;
 use crate::policy::grants::GrantTable;
 use crate::request::facts::RequestFacts;
 use crate::signature::verify::KeyLookup;
 
 /// The circumstances that the question sets, and not the configuration.
-pub(super) struct Circumstances {
+pub(super) struct Circumstances<'c> {
     pub(super) enforcement: Enforcement,
+    /// As a running sidecar has them set; none without one.
+    pub(super) rule_percentages: &'c [Option<Percentage>],
     pub(super) window_seconds: u64,
     pub(super) now: u64,
     pub(super) draw: u64,
@@ -26,12 +28,13 @@ pub(super) fn judged<'k>(
     config: &Config,
     facts: &RequestFacts<'_>,
     lookup: impl FnOnce(&str) -> KeyLookup<'k>,
-    circumstances: &Circumstances,
+    circumstances: &Circumstances<'_>,
 ) -> Decision {
     let limit = config.rate_limit;
     let policy = Policy {
         rules: &config.rules,
         enforcement: circumstances.enforcement,
+        rule_percentages: circumstances.rule_percentages,
         override_token: None,
         grants: &GrantTable::default(),
         window_seconds: circumstances.window_seconds,

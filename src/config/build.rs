@@ -105,7 +105,7 @@ pub(super) fn build(
         limits: file.limits,
         refusal_headers: file.refusal_headers,
         audit,
-        admin: admin.checked(),
+        admin: admin.checked(&state_dir),
         log,
         state_dir,
         files: Vec::new(),

@@ -18,6 +18,8 @@ pub const KEYS_DIR: &str = "/etc/countersign/keys";
 pub const AUDIT_FILE: &str = "/var/log/countersign/audit.jsonl";
 /// `[admin].listen`
 pub const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+/// `[admin].socket`, where the state is in [`STATE_DIR`]; else `admin.sock` in the state directory.
+pub const ADMIN_SOCKET: &str = "/run/countersign/admin.sock";
 /// `[enforcement]`: nothing is refused until somebody says so.
 pub const ENFORCEMENT: Enforcement =
     Enforcement { mode: Mode::Log, percentage: Percentage::FULL, sampling: Sampling::Call };

@@ -115,6 +115,8 @@ pub(super) struct FileAdmin {
     pub(super) listen: Option<Setting<Option<SocketAddr>>>,
     pub(super) allowed_hosts: Vec<String>,
     pub(super) allow_remote: Option<Setting<bool>>,
+    /// `None` inside: switched off.
+    pub(super) socket: Option<Setting<Option<PathBuf>>>,
 }
 
 pub(super) const MODES: [(&str, Mode); 2] = [("log", Mode::Log), ("enforce", Mode::Enforce)];

@@ -15,8 +15,9 @@ pub(super) use together::check;
 use super::diagnostic::{Diagnostic, Place};
 use super::file::FileAdmin;
 use super::problems::{Problems, Setting};
-use super::{Admin, Listen, Upstream, defaults};
+use super::{Admin, AdminSocket, Listen, Upstream, defaults};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A listener, checked by itself.
@@ -46,11 +47,22 @@ impl<T> Checked<T> {
 pub(super) struct CheckedAdmin {
     pub(super) listen: Option<Setting<SocketAddr>>,
     allowed_hosts: Vec<String>,
+    /// `None`: nobody said; `Some(None)`: off.
+    socket: Option<Option<PathBuf>>,
 }
 
 impl CheckedAdmin {
-    pub(super) fn checked(self) -> Admin {
-        Admin { listen: self.listen.map(|listen| listen.value), allowed_hosts: self.allowed_hosts }
+    pub(super) fn checked(self, state_dir: &Path) -> Admin {
+        let socket = match self.socket {
+            Some(Some(path)) => AdminSocket::Said(std::path::absolute(&path).unwrap_or(path)),
+            Some(None) => AdminSocket::Off,
+            // A sidecar with a state directory of its own has its socket there: several can run side by side.
+            None if state_dir == Path::new(defaults::STATE_DIR) => {
+                AdminSocket::Default(defaults::ADMIN_SOCKET.into())
+            }
+            None => AdminSocket::Default(state_dir.join("admin.sock")),
+        };
+        Admin { listen: self.listen.map(|listen| listen.value), allowed_hosts: self.allowed_hosts, socket }
     }
 }
 
@@ -69,5 +81,6 @@ pub(super) fn admin(written: FileAdmin, problems: &Problems) -> CheckedAdmin {
             .fix("metrics name every service: open them only to the network of the scraper");
         problems.add(problem);
     }
-    CheckedAdmin { listen, allowed_hosts: written.allowed_hosts }
+    let socket = written.socket.map(|socket| socket.value);
+    CheckedAdmin { listen, allowed_hosts: written.allowed_hosts, socket }
 }

@@ -228,6 +228,29 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// `allowed_hosts`: `Host` values accepted beyond loopback names.
     pub allowed_hosts: Vec<String>,
+    /// `socket`: the control API.
+    pub socket: AdminSocket,
+}
+
+/// Where the control API is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// `socket = "off"`
+    Off,
+    /// Somebody said where: what cannot be made there stops the start.
+    Said(PathBuf),
+    /// Nobody said: what cannot be made there is told of, and the sidecar runs without it.
+    Default(PathBuf),
+}
+
+impl AdminSocket {
+    /// Where it is, if anywhere.
+    pub fn path(&self) -> Option<&std::path::Path> {
+        match self {
+            AdminSocket::Off => None,
+            AdminSocket::Said(path) | AdminSocket::Default(path) => Some(path),
+        }
+    }
 }
 
 /// `[log]`

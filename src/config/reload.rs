@@ -5,14 +5,13 @@
 //!    cut short. It may parse by chance with half its rules, so it is refused. (Cut at the end of a line it cannot be told
 //!    from an edit that removed the last rules; the watch waits until nobody writes any more.)
 //! 3. Listeners, upstream addresses and what else cannot change in flight keep their running values and are named.
-//! 4. Mode, percentage and sampling have other writers than the file. Only what changed *against what was last loaded*
-//!    is an edit, each by itself; the rest stays as it is in force. So a reload with an old `enforce` never undoes a rollback.
+//! 4. Mode, percentage and sampling have other writers than the file: what of them is an edit is not said here, but by
+//!    [`EnforcementState::load`](crate::rollout::state::EnforcementState::load).
 
 use super::check::{self, Loaded, Overrides, Purpose};
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::env::Environment;
 use super::{Admin, Config};
-use crate::policy::enforcement::Enforcement;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -37,37 +36,22 @@ pub struct Source {
 pub struct Reloaded {
     /// What was loaded; what needs a restart has the running values.
     pub loaded: Loaded,
-    /// What is in force from now on: only what changed against the last load is an edit.
-    pub enforcement: Enforcement,
     /// Keys that were edited and take effect with the next start.
     pub needs_restart: Vec<&'static str>,
 }
 
-/// Loads again. `running` is the configuration last loaded, `in_force` what is in force now.
+/// Loads again. `running` is the configuration last loaded.
 ///
 /// # Errors
 /// Every problem at once; then the running configuration stays as it is.
-pub fn reload(source: &Source, running: &Config, in_force: Enforcement) -> Result<Reloaded, Diagnostics> {
+pub fn reload(source: &Source, running: &Config) -> Result<Reloaded, Diagnostics> {
     let mut loaded = check::load(source.file.as_deref(), &source.environment, &source.overrides, Purpose::Run)?;
     let cut = cut_short(running, &loaded.config);
     if !cut.is_empty() {
         return Err(Diagnostics::new(cut, loaded.watched));
     }
     let needs_restart = keep_running(running, &mut loaded.config);
-    let enforcement = edited(running.enforcement, loaded.config.enforcement, in_force);
-    Ok(Reloaded { loaded, enforcement, needs_restart })
-}
-
-/// What is in force after an edit: what changed between two loads is the edit's, the rest stays.
-pub fn edited(last_loaded: Enforcement, loaded: Enforcement, in_force: Enforcement) -> Enforcement {
-    fn one<T: PartialEq>(last_loaded: T, loaded: T, in_force: T) -> T {
-        if loaded == last_loaded { in_force } else { loaded }
-    }
-    Enforcement {
-        mode: one(last_loaded.mode, loaded.mode, in_force.mode),
-        percentage: one(last_loaded.percentage, loaded.percentage, in_force.percentage),
-        sampling: one(last_loaded.sampling, loaded.sampling, in_force.sampling),
-    }
+    Ok(Reloaded { loaded, needs_restart })
 }
 
 /// The files that are the beginning of what they were, cut inside a line.
@@ -103,9 +87,11 @@ fn keep_running(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     loaded.workers = running.workers;
     keep("log.format", running.log.format != loaded.log.format);
     loaded.log.format = running.log.format;
-    let Admin { listen, .. } = running.admin;
-    keep("admin.listen", listen != loaded.admin.listen);
-    loaded.admin.listen = listen;
+    let Admin { listen, socket, .. } = &running.admin;
+    keep("admin.listen", *listen != loaded.admin.listen);
+    loaded.admin.listen = *listen;
+    keep("admin.socket", *socket != loaded.admin.socket);
+    loaded.admin.socket.clone_from(socket);
 
     let kept = listeners::keep_running(running, loaded);
     edited.extend(kept);

@@ -51,6 +51,8 @@ pub struct Policy<'p> {
     pub rules: &'p RuleSet,
     /// Mode, percentage, sampling.
     pub enforcement: Enforcement,
+    /// Percentages set for rules while running, in the order of the rules; empty where none is. `None`: the rule's own.
+    pub rule_percentages: &'p [Option<Percentage>],
     /// The static override token.
     pub override_token: Option<&'p OverrideToken>,
     /// The overrides that were granted.
@@ -109,7 +111,7 @@ pub fn judge<'k>(
         Class::Exempt | Class::Open => return blank(classification, global, facts.is_probe),
         Class::Service => {}
     }
-    let percentage = global.min(classification.own_percentage());
+    let percentage = global.min(own_percentage(policy.rules, policy.rule_percentages, &classification));
     let mut decision = blank(classification, percentage, facts.is_probe);
     decision.drawn_in = policy.enforcement.carries_out(percentage, |sampling| match sampling {
         Sampling::Call => Draw::by_call(policy.salt, facts.limit_key, facts.method, &readings.cleaned()),
@@ -300,6 +302,17 @@ impl<'p> Check<'_, 'p, '_> {
         }
         limit.is_limited(key, now).map_or(Admission::Counted, |retry_after| Admission::Limited { retry_after })
     }
+}
+
+/// The largest percentage of the rules that decided, whether their own or one that was set for them.
+pub fn own_percentage(rules: &RuleSet, set: &[Option<Percentage>], classification: &Classification) -> Percentage {
+    if set.is_empty() {
+        return classification.own_percentage();
+    }
+    classification.own_percentage_by(|index| {
+        let set = set.get(index.0 as usize).copied().flatten();
+        set.or(rules.rule(index).enforce).unwrap_or(Percentage::FULL)
+    })
 }
 
 /// May this service call, by every rule that decided?

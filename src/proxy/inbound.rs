@@ -283,6 +283,7 @@ fn policy<'p>(snapshot: &'p Snapshot, worker: &'p Worker) -> Policy<'p> {
     Policy {
         rules: &config.rules,
         enforcement: snapshot.enforcement,
+        rule_percentages: &snapshot.rule_percentages,
         override_token: config.override_token.as_ref(),
         grants: &snapshot.grants,
         window_seconds: config.signature.window_seconds,

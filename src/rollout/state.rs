@@ -173,11 +173,9 @@ impl EnforcementState {
         let configured = configured_of(rules, name).ok_or_else(|| MoveRefused::NoSuchRule(name.into()))?;
         let before = self.rules.get(name);
         let was = before.map_or(configured.unwrap_or(Percentage::FULL), |rule| rule.percentage);
-        if percentage > was {
-            if before.is_some_and(|rule| rule.held) {
-                return Err(MoveRefused::RuleHeld(name.into()));
-            }
-            // Of what is held at `log` as a whole nothing is switched on by this: it only says what counts later.
+        // Of what is held at `log` as a whole nothing is switched on by this: it only says what counts later.
+        if percentage > was && before.is_some_and(|rule| rule.held) {
+            return Err(MoveRefused::RuleHeld(name.into()));
         }
         let mut next = self.moved(by);
         let held = before.is_some_and(|rule| rule.held);

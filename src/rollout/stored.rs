@@ -131,18 +131,15 @@ impl From<StoredEnforcement> for Enforcement {
 
 /// The text of this state, with a newline at its end.
 pub fn to_text(state: &EnforcementState) -> String {
-    let rule = |(name, rule): (&Box<str>, &RuleState)| {
-        let stored = StoredRule {
-            percentage: StoredPercentage(rule.percentage),
-            configured: rule.configured.map(StoredPercentage),
-            held: rule.held,
-        };
-        (name.clone(), stored)
+    let rule = |rule: &RuleState| StoredRule {
+        percentage: StoredPercentage(rule.percentage),
+        configured: rule.configured.map(StoredPercentage),
+        held: rule.held,
     };
     let stored = Stored {
         version: VERSION,
         in_force: state.in_force.into(),
-        rules: state.rules.iter().map(rule).collect(),
+        rules: state.rules.iter().map(|(name, state)| (name.clone(), rule(state))).collect(),
         hold: state.hold.as_ref().map(|hold| StoredHold {
             since: hold.by.at,
             by: hold.by.by.clone(),

@@ -31,6 +31,8 @@ impl Class {
 pub struct Classification {
     class: Class,
     own_percentage: Percentage,
+    /// Does something of it need a signature that no rule says, but the default access or caution?
+    is_unruled: bool,
     deciding: Deciding,
 }
 
@@ -79,9 +81,17 @@ impl Classification {
         self.own_percentage
     }
 
+    /// The same, where each rule's percentage is another than its `enforce` says.
+    pub fn own_percentage_by(&self, of: impl Fn(RuleIndex) -> Percentage) -> Percentage {
+        if self.is_unruled {
+            return Percentage::FULL;
+        }
+        self.rules().iter().map(|rule| of(*rule)).max().unwrap_or(Percentage::FULL)
+    }
+
     pub(super) fn overlong(rules: Arc<[RuleIndex]>) -> Classification {
         let deciding = Deciding::Overlong(rules);
-        Classification { class: Class::Service, own_percentage: Percentage::FULL, deciding }
+        Classification { class: Class::Service, own_percentage: Percentage::FULL, is_unruled: true, deciding }
     }
 }
 
@@ -92,6 +102,7 @@ pub(super) struct Strictest {
     exempt: Option<RuleIndex>,
     /// `None` before the first service reading.
     percentage: Option<Percentage>,
+    unruled: bool,
     services: Deciding,
 }
 
@@ -104,8 +115,9 @@ impl Strictest {
             Class::Service => {
                 let own = under.and_then(|(_, enforce)| enforce).unwrap_or(Percentage::FULL);
                 self.percentage = self.percentage.max(Some(own));
-                if let Some((rule, _)) = under {
-                    self.services.add(rule);
+                match under {
+                    Some((rule, _)) => self.services.add(rule),
+                    None => self.unruled = true,
                 }
             }
         }
@@ -118,7 +130,12 @@ impl Strictest {
             (None, true) => (Class::Open, Deciding::None),
             (None, false) => (Class::Exempt, exempt),
         };
-        Classification { class, own_percentage: self.percentage.unwrap_or(Percentage::FULL), deciding }
+        Classification {
+            class,
+            own_percentage: self.percentage.unwrap_or(Percentage::FULL),
+            is_unruled: self.unruled,
+            deciding,
+        }
     }
 }
 

@@ -101,6 +101,18 @@ impl StateFiles {
         replace(&self.directory, STATE_FILE, text)
     }
 
+    /// Moves a state that cannot be relied on out of the way, for people to look at. One that is missing stays missing.
+    ///
+    /// # Errors
+    /// When the directory does not take it.
+    pub fn set_aside(&self) -> io::Result<()> {
+        let path = self.directory.join(STATE_FILE);
+        match std::fs::rename(&path, self.directory.join(format!("{STATE_FILE}.unreadable"))) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// The marker's text, if the marker is there; whatever is there counts, also what cannot be read.
     pub fn marker(&self) -> Option<String> {
         let path = self.marker_path();

@@ -1,6 +1,14 @@
 //! State kept elsewhere: what must survive the process, and how it is written so that it does.
+//!
+//! | file | the question it answers |
+//! |---|---|
+//! | [`mod@file`] | What is in the state directory, and when can it not be relied on? |
+//! | [`writer`] | How does a move of enforcement get there, without delaying it? |
+//! | [`standing`] | What is in force, and would it survive the process? |
+//! | [`grants`], [`grant_keeper`] | Which overrides were granted, and how many uses are left? |
 
 pub mod file;
 pub mod grant_keeper;
 pub mod grants;
+pub mod standing;
 pub mod writer;

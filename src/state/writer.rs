@@ -33,10 +33,13 @@ pub enum Marker {
 /// Resolves when a move is on disk, or cannot be brought there.
 pub type Durable = oneshot::Receiver<Result<(), String>>;
 
+/// Who waits for it.
+type Done = oneshot::Sender<Result<(), String>>;
+
 /// The thread that writes. Dropping it lets it finish what it has.
 #[derive(Debug)]
 pub struct StateWriter {
-    writes: Option<mpsc::Sender<(Write, oneshot::Sender<Result<(), String>>)>>,
+    writes: Option<mpsc::Sender<(Write, Done)>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -46,7 +49,7 @@ impl StateWriter {
     /// # Errors
     /// When there is no thread to be had.
     pub fn start(files: StateFiles) -> io::Result<StateWriter> {
-        let (writes, received) = mpsc::channel::<(Write, oneshot::Sender<_>)>();
+        let (writes, received) = mpsc::channel::<(Write, Done)>();
         let thread = std::thread::Builder::new().name("state".to_owned()).spawn(move || {
             for (write, done) in received {
                 // Nobody may be waiting for it.

@@ -218,6 +218,17 @@ pub const RELOAD_TIME: Family =
 /// A number.
 pub const GENERATION: Family =
     family("countersign_config_generation", "Configurations that took effect since the start");
+/// Rollbacks: `kind`.
+pub const ROLLBACKS: Family =
+    family("countersign_rollbacks", "Rollbacks to log-only, by kind: emergency, standard, automatic");
+/// 1 while a rollback holds.
+pub const ROLLBACK_HELD: Family =
+    family("countersign_rollback_held", "1 while a rollback holds and an operator has to lift it");
+/// 1 while the state of enforcement is on disk.
+pub const STATE_DURABLE: Family = family(
+    "countersign_enforcement_state_durable",
+    "1 while what is in force would survive the process, 0 when the disk did not take it",
+);
 /// 1 or 0, by `mode`.
 pub const MODE: Family = family("countersign_enforcement_mode", "1 for the mode in force");
 /// 0 to 100.

@@ -35,6 +35,12 @@ impl Rfc3339 {
     }
 }
 
+/// A second since the epoch as people and programs read it: `2026-11-22T09:30:00Z`.
+pub(crate) fn rfc3339_seconds(unix_seconds: u64) -> String {
+    let seconds = i64::try_from(unix_seconds).ok();
+    seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).unwrap_or_default().to_string()
+}
+
 /// The microseconds since the epoch of an RFC 3339 text; `None` when it is none or lies before the epoch.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<u64> {
     let timestamp: Timestamp = text.parse().ok()?;

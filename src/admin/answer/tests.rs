@@ -9,7 +9,7 @@ fn state() -> AdminState {
     AdminState {
         metrics: Arc::new(Metrics::new(1, ["npu-worker"])),
         readiness: Arc::new(Readiness::new(vec![])),
-        allowed_hosts: arc_swap::ArcSwap::from_pointee(vec!["backend.internal:9180".to_owned()]),
+        allowed_hosts: Arc::new(arc_swap::ArcSwap::from_pointee(vec!["backend.internal:9180".to_owned()])),
     }
 }
 

@@ -13,7 +13,7 @@ async fn start() -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
     let state = AdminState {
         metrics: Arc::new(Metrics::new(1, [])),
         readiness: Arc::new(Readiness::new(vec![])),
-        allowed_hosts: arc_swap::ArcSwap::default(),
+        allowed_hosts: Arc::default(),
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(serve(listener, Arc::new(state), async { drop(stopped.await) }));

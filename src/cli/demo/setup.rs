@@ -197,8 +197,7 @@ impl Stage {
     /// Rewrites the configuration file for this mode and lets it take effect.
     pub(super) fn configure(&mut self, mode: Mode) -> io::Result<()> {
         write_config(&self.directory.path, mode, self.inbound, self.admin, self.backend.address)?;
-        self.app.reload("demo");
-        Ok(())
+        self.app.reload("demo").map(drop).map_err(io::Error::other)
     }
 
     /// The audit file of the sidecar that guards.

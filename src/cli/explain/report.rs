@@ -231,6 +231,7 @@ impl<'b> Bench<'b> {
         };
         let circumstances = Circumstances {
             enforcement: Enforcement { sampling: Sampling::Random, ..self.config.enforcement },
+            rule_percentages: &[],
             window_seconds: self.config.signature.window_seconds,
             now,
             draw,

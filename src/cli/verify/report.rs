@@ -201,6 +201,7 @@ fn lookup<'k>(keys: &'k [Known], id: &str) -> KeyLookup<'k> {
 fn judged(config: &Config, facts: &RequestFacts<'_>, keys: &[Known], question: &Question<'_>) -> Judged {
     let circumstances = Circumstances {
         enforcement: config.enforcement,
+        rule_percentages: &[],
         window_seconds: question.window,
         now: question.now,
         draw: 0,

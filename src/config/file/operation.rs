@@ -147,10 +147,25 @@ pub(super) fn admin(mut table: Table<'_>) -> FileAdmin {
         .list("allowed_hosts", "hosts", |value| addresses::allowed_host(readers::text(value, "a host")?))
         .map_or_else(Vec::new, |list| list.value.into_iter().map(|host| host.value).collect());
     let allow_remote = table.boolean("allow_remote");
-    table.not_built("socket");
+    let reader = table.reader();
+    let socket =
+        table.value("socket", |value| admin_socket(readers::text(value, ADMIN_SOCKET)?, |path| reader.path(path)));
     table.finish();
-    FileAdmin { listen, allowed_hosts, allow_remote }
+    FileAdmin { listen, allowed_hosts, allow_remote, socket }
 }
+
+fn admin_socket(text: &str, resolve: impl FnOnce(&str) -> Reading<PathBuf>) -> Reading<Option<PathBuf>> {
+    match text {
+        "off" => Ok(None),
+        path => {
+            let path = resolve(path)?;
+            // The kernel's limit of a socket's address, with its final zero.
+            if path.as_os_str().len() < 108 { Ok(Some(path)) } else { Err(Expected::new(ADMIN_SOCKET)) }
+        }
+    }
+}
+
+const ADMIN_SOCKET: &str = "\"off\", or a path of at most 107 bytes, such as \"/run/countersign/admin.sock\"";
 
 const ADMIN_LISTEN: &str = "\"off\", or `host:port`, such as \"127.0.0.1:9180\"";
 

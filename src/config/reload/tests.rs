@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::check::load;
-use crate::policy::enforcement::{Mode, Percentage, Sampling};
+use crate::policy::enforcement::{Enforcement, Mode, Percentage, Sampling};
+use crate::rollout::state::edited;
 
 const FILE: &str = "\
 [[inbound]]
@@ -45,7 +46,7 @@ impl Running {
 
     fn reload(&self, text: &str) -> Result<Reloaded, Diagnostics> {
         std::fs::write(self.dir.path().join("countersign.toml"), text).unwrap();
-        reload(&self.source, &self.config, self.config.enforcement)
+        reload(&self.source, &self.config)
     }
 }
 
@@ -57,12 +58,13 @@ fn enforcement(mode: Mode, percentage: u8, sampling: Sampling) -> Enforcement {
 fn an_unchanged_file_never_undoes_what_an_operator_did() {
     let running = Running::new();
     let rolled_back = enforcement(Mode::Log, 40, Sampling::Call);
-    let again = reload(&running.source, &running.config, rolled_back).unwrap();
-    assert_eq!(again.enforcement, rolled_back);
+    let after =
+        |reloaded: Reloaded| edited(running.config.enforcement, reloaded.loaded.config.enforcement, rolled_back);
+    assert_eq!(after(reload(&running.source, &running.config).unwrap()), rolled_back);
     // An edit elsewhere in [enforcement] is an edit of that alone.
     std::fs::write(running.dir.path().join("countersign.toml"), FILE.replace("= 100", "= 50")).unwrap();
-    let edited = reload(&running.source, &running.config, rolled_back).unwrap();
-    assert_eq!(edited.enforcement, enforcement(Mode::Log, 50, Sampling::Call));
+    let reloaded = reload(&running.source, &running.config).unwrap();
+    assert_eq!(after(reloaded), enforcement(Mode::Log, 50, Sampling::Call));
 }
 
 #[test]
@@ -101,7 +103,7 @@ fn a_bad_file_keeps_everything() {
         assert!(running.reload(text).is_err(), "{text}");
     }
     std::fs::remove_file(running.dir.path().join("countersign.toml")).unwrap();
-    assert!(reload(&running.source, &running.config, running.config.enforcement).is_err());
+    assert!(reload(&running.source, &running.config).is_err());
 }
 
 #[test]
@@ -121,9 +123,9 @@ fn every_beginning_of_the_file_that_is_cut_inside_a_line_is_refused() {
     let half = half.replace("[enforcement]", "[[rule]]\npaths = [\"/x\"]\naccess = \"service\"\n[enforcement]");
     let whole = format!("{half}00\n");
     std::fs::write(running.dir.path().join("countersign.toml"), &whole).unwrap();
-    let before = reload(&running.source, &running.config, running.config.enforcement).unwrap().loaded.config;
+    let before = reload(&running.source, &running.config).unwrap().loaded.config;
     std::fs::write(running.dir.path().join("countersign.toml"), &half).unwrap();
-    let problems = reload(&running.source, &before, before.enforcement).unwrap_err();
+    let problems = reload(&running.source, &before).unwrap_err();
     assert!(problems.to_string().contains("looks like half of it"), "{problems}");
 }
 
@@ -189,7 +191,7 @@ fn listeners_keep_their_place_when_the_file_changes_their_order() {
         .replace("18002", "18001")
         .replace("x\"", "18002\"");
     std::fs::write(running.dir.path().join("countersign.toml"), swapped).unwrap();
-    let reloaded = reload(&running.source, &config, config.enforcement).unwrap();
+    let reloaded = reload(&running.source, &config).unwrap();
     assert_eq!(reloaded.needs_restart, Vec::<&str>::new());
     assert_eq!(reloaded.loaded.config.inbound, config.inbound);
 }

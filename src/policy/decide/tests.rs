@@ -113,6 +113,7 @@ impl World {
         let policy = Policy {
             rules: &self.rules,
             enforcement: self.enforcement,
+            rule_percentages: &[],
             override_token: self.token.as_ref(),
             grants: &self.grants,
             window_seconds: 300,

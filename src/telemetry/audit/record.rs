@@ -144,6 +144,8 @@ pub enum Event {
     ReloadFailed,
     /// Mode or percentage changed.
     Mode,
+    /// Enforcement was rolled back, or such a hold was lifted.
+    Rollback,
     /// Keys came, changed or went.
     Key,
     /// An override was granted, revoked, or is over.
@@ -161,6 +163,7 @@ impl Event {
             Event::Reload => "reload",
             Event::ReloadFailed => "reload_failed",
             Event::Mode => "mode",
+            Event::Rollback => "rollback",
             Event::Key => "key",
             Event::Grant => "grant",
             Event::Audit => "audit",

@@ -303,6 +303,7 @@ impl Scrape {
         if let Some(in_force) = metrics.in_force.load().as_deref() {
             self.enforcement(in_force);
         }
+        self.rollout(metrics);
         let share = metrics.drawn.lock().unwrap_or_else(PoisonError::into_inner).read(now, drawn_in, drawn_out);
         self.families
             .push((names::ACTUAL, Samples::Gauge(share.map(|share| (Vec::new(), share)).into_iter().collect())));
@@ -320,6 +321,15 @@ impl Scrape {
             Mode::Enforce => enforcement.percentage.value(),
         };
         self.gauge(names::TARGET, target.into());
+    }
+
+    fn rollout(&mut self, metrics: &Metrics) {
+        let kinds = metrics.rollout.rollbacks().map(|(kind, count)| (vec![("kind", kind.code().to_owned())], count));
+        self.counter(names::ROLLBACKS, kinds.collect());
+        if let Some((held, durable)) = metrics.rollout.held_and_durable() {
+            self.gauge(names::ROLLBACK_HELD, f64::from(u8::from(held)));
+            self.gauge(names::STATE_DURABLE, f64::from(u8::from(durable)));
+        }
     }
 
     fn process(&mut self, metrics: &Metrics) {

@@ -20,6 +20,7 @@ mod cells;
 mod drawn;
 mod exposition;
 mod health;
+mod rollout;
 mod services;
 mod text;
 mod worker;
@@ -28,6 +29,7 @@ pub use text::plain_text;
 pub use worker::WorkerMetrics;
 
 use drawn::DrawnWindow;
+use rollout::Rollout;
 use services::Services;
 
 /// All counters: one shard per worker, merged when read.
@@ -51,6 +53,7 @@ pub struct Metrics {
     upstreams: Mutex<Vec<Arc<UpstreamHealth>>>,
     overlaps: Mutex<Vec<(String, u64)>>,
     drawn: Mutex<DrawnWindow>,
+    rollout: Rollout,
 }
 
 /// Which upstream fault answered 502, 503 or 504; the code in `X-Countersign-Error`.
@@ -123,6 +126,7 @@ impl Metrics {
             upstreams: Mutex::default(),
             overlaps: Mutex::default(),
             drawn: Mutex::default(),
+            rollout: Rollout::default(),
         }
     }
 

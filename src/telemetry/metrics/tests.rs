@@ -80,6 +80,7 @@ fn decide(
     let policy = Policy {
         rules: &rules,
         enforcement,
+        rule_percentages: &[],
         override_token: Some(&token),
         grants: &GrantTable::default(),
         window_seconds: 300,

@@ -1,0 +1,65 @@
+//! Answers of the control API: JSON, and refusals of one shape.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+/// An answer.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Far more than any request has.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// This value, as JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    // Everything that is answered here is made of maps with text as keys, numbers and text.
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    let mut answer = Response::new(Full::new(text.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// A refusal: a word for programs, a sentence for people.
+pub(super) fn refusal(status: StatusCode, reason: &str, detail: &str) -> Answer {
+    json(status, &json!({ "reason": reason, "detail": detail }))
+}
+
+/// A method that a path does not have.
+pub(super) fn not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = refusal(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        &format!("This path takes {allowed}; docs: `countersign man`."),
+    );
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// The request's body, understood whole.
+pub(super) async fn body<T: DeserializeOwned>(headers: &HeaderMap, body: Incoming) -> Result<T, Answer> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let detail = "The body must be JSON, and say so: Content-Type: application/json.";
+        return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
+    }
+    let bytes = match Limited::new(body, LARGEST_BODY).collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) => {
+            let detail = format!("The body cannot be read: {error}; at most {LARGEST_BODY} bytes are.");
+            return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "body_unreadable", &detail));
+        }
+    };
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let detail = format!("The body is not what this path takes: {error}.");
+        refusal(StatusCode::BAD_REQUEST, "bad_request", &detail)
+    })
+}

@@ -1,0 +1,92 @@
+//! [`Order`]: what somebody with the right to wants of the running sidecar, and what came of it.
+//!
+//! The admin socket takes them, the control loop carries them out one after the other, and answers when the result is durable.
+
+use crate::policy::enforcement::{Enforcement, Mode, Percentage};
+use crate::rollout::state::{EnforcementState, MoveRefused, RollbackKind};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A wish, by whom, and where the answer goes.
+#[derive(Debug)]
+pub struct Order {
+    /// `uid:1000`, or `uid:0 sudo:alice`.
+    pub by: Box<str>,
+    /// What.
+    pub wish: Wish,
+    /// What came of it; the one who asked may have gone.
+    pub answer: oneshot::Sender<Result<Done, OrderRefused>>,
+}
+
+/// What can be wished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Another mode or percentage, of the whole or of a rule.
+    Enforce {
+        /// `None`: as it is.
+        mode: Option<Mode>,
+        /// `None`: as it is.
+        percentage: Option<Percentage>,
+        /// Only the rules of this name.
+        rule: Option<Box<str>>,
+        /// Also where a rollback holds.
+        lift: bool,
+        /// For people.
+        why: Box<str>,
+    },
+    /// Back to `log`.
+    RollBack {
+        /// How.
+        kind: RollbackKind,
+        /// Only the rules of this name, to 0 %.
+        rule: Option<Box<str>>,
+        /// For people.
+        why: Box<str>,
+    },
+    /// The end of a rollback's hold.
+    Lift {
+        /// For people.
+        why: Box<str>,
+    },
+    /// The configuration, loaded anew.
+    Reload,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// Enforcement moved.
+    Moved {
+        /// What is in force now.
+        state: Arc<EnforcementState>,
+        /// What was.
+        before: Enforcement,
+        /// Would it survive the process? Else why not.
+        durable: Result<(), String>,
+    },
+    /// The configuration took effect.
+    Reloaded(Reloaded),
+}
+
+/// A configuration that took effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Its number.
+    pub generation: u64,
+    /// Keys that were edited and take effect with the next start.
+    pub needs_restart: Vec<&'static str>,
+}
+
+/// Why a wish was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrderRefused {
+    /// The state of enforcement does not allow it.
+    #[error("{0}")]
+    Move(MoveRefused),
+    /// A rule has no mode of its own.
+    #[error("a rule has a percentage and no mode of its own: say `percentage` with `rule`")]
+    RuleWithoutPercentage,
+    /// The configuration is not good; the running one stays.
+    #[error("the configuration was refused, the running one stays: {0}")]
+    Reload(String),
+}

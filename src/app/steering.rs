@@ -1,0 +1,327 @@
+//! How does enforcement change while it runs?
+//!
+//! One way for everybody: [`App::change`], on the control thread, so that no two moves cross. In this order:
+//!
+//! 1. In memory: the next request is judged by it.
+//! 2. To the thread that writes it down ([`crate::state::writer`]); whoever reports the move waits for that.
+//! 3. Log, audit record, metrics, the service manager's line.
+//!
+//! Who may ask for one: an operator through the admin socket ([`Order`]), an edited configuration, SIGUSR2, the marker file, the
+//! ramp. Nothing here awaits: a disk or a Redis that hangs delays no rollback.
+
+use super::start::App;
+use super::summary;
+use crate::admin::orders::{Done, Order, OrderRefused, Reloaded, Wish};
+use crate::clock;
+use crate::config::Config;
+use crate::policy::enforcement::{Enforcement, Mode, Percentage};
+use crate::rollout::state::{Edit, EnforcementState, Move, RollbackKind};
+use crate::rollout::stored;
+use crate::snapshot::Snapshot;
+use crate::state::file::{Found, StateFiles};
+use crate::state::standing::Standing;
+use crate::state::writer::{Marker, StateWriter, Write};
+use crate::systemd;
+use crate::telemetry::audit::record::{Event, Fact};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long a report of a move waits for the disk. Then it says that the disk did not take it.
+const DISK: Duration = Duration::from_secs(10);
+
+/// What changes enforcement, and keeps it.
+pub(super) struct Steering {
+    files: StateFiles,
+    writer: StateWriter,
+    pub(super) standing: Arc<Standing>,
+}
+
+/// What was found at the start, for the log and the record.
+pub(super) struct Begun {
+    pub(super) steering: Steering,
+    /// Why it is not known what was in force.
+    pub(super) unknown: Option<String>,
+    /// What the configuration changed since it was last loaded.
+    pub(super) edit: Edit,
+    /// Was the marker of a rollback there, and the state did not say so?
+    pub(super) by_marker: bool,
+}
+
+impl Begun {
+    /// Reads what was in force, and lays the configuration's edits over it. `used_before`: was this state directory?
+    pub(super) fn read(config: &Config, used_before: bool) -> io::Result<Begun> {
+        let files = StateFiles::of(&config.state_dir);
+        let by = |by: &str, why: &str| Move { at: clock::unix_seconds(), by: by.into(), why: why.into() };
+        let mut unknown = None;
+        let (mut state, edit) = match files.read(used_before) {
+            Found::State(state) => state.load(config.enforcement, &config.rules, by("file", EDITED)),
+            Found::Nothing => {
+                let first = "the configuration's word at the first start";
+                (EnforcementState::first(config.enforcement, by("process", first)), Edit::default())
+            }
+            Found::Unknown(why) => {
+                let why = why.to_string();
+                let state = EnforcementState::unknown(config.enforcement, by("process", &why));
+                unknown = Some(why);
+                (state, Edit::default())
+            }
+        };
+        let marker = files.marker().filter(|_| state.hold.is_none() || state.in_force.mode != Mode::Log);
+        if let Some(why) = &marker {
+            state = state.roll_back(RollbackKind::Emergency, by("marker", marker_reason(why)));
+        }
+        if unknown.is_some()
+            && let Err(error) = files.set_aside()
+        {
+            tracing::warn!(%error, "the state that cannot be relied on could not be set aside");
+        }
+        let writer = StateWriter::start(files.clone())?;
+        let standing = Arc::new(Standing::new(state));
+        Ok(Begun { steering: Steering { files, writer, standing }, unknown, edit, by_marker: marker.is_some() })
+    }
+}
+
+const EDITED: &str = "the configuration was edited";
+
+fn marker_reason(text: &str) -> &str {
+    if text.is_empty() { "the marker file is there" } else { text }
+}
+
+impl Steering {
+    /// What is in force.
+    pub(super) fn state(&self) -> Arc<EnforcementState> {
+        self.standing.state()
+    }
+
+    /// What counts for each rule of this configuration beside its own word.
+    pub(super) fn rule_percentages(&self, config: &Config) -> Arc<[Option<Percentage>]> {
+        self.state().own_percentages(&config.rules).into()
+    }
+
+    fn write(&self, state: &EnforcementState, marker: Marker) -> Report {
+        self.standing.moved(state.clone());
+        let durable = self.writer.write(Write { state: stored::to_text(state), marker });
+        let standing = Arc::clone(&self.standing);
+        let (report, reported) = oneshot::channel();
+        tokio::spawn(async move {
+            let result = match tokio::time::timeout(DISK, durable).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err("the thread that writes the state has ended".to_owned()),
+                Err(_) => Err(format!("the disk did not take the state of enforcement within {} s", DISK.as_secs())),
+            };
+            standing.written(&result);
+            if let Err(problem) = &result {
+                tracing::error!(problem, "what is in force is in memory only: it would not survive this process");
+            }
+            // Nobody may be waiting for it.
+            let _ = report.send(result);
+        });
+        reported
+    }
+}
+
+/// Resolves when a move is durable, or is known not to be.
+pub(super) type Report = oneshot::Receiver<Result<(), String>>;
+
+impl App {
+    /// Says what was found at the start, and writes down what is in force now.
+    pub(super) fn take_up_state(&mut self, unknown: Option<String>, edit: &Edit, by_marker: bool) {
+        let state = self.steering.state();
+        if let Some(problem) = &unknown {
+            tracing::error!(
+                problem,
+                mode = state.in_force.mode.code(),
+                percentage = state.in_force.percentage.value(),
+                "it is not known what was in force: the configuration's word counts, and is held until an operator lifts it"
+            );
+        }
+        if edit.held_back {
+            warn_held_back();
+        }
+        if let Some(hold) = &state.hold {
+            tracing::warn!(
+                kind = hold.kind.code(),
+                by = &*hold.by.by,
+                why = &*hold.by.why,
+                "a rollback holds: nothing is switched on before an operator lifts it"
+            );
+        }
+        let marker = if by_marker { Marker::Make(state.last.why.to_string()) } else { Marker::Keep };
+        drop(self.steering.write(&state, marker));
+        if let Some(why) = unknown {
+            self.record(Event::Mode, "process", why, summary::facts(&self.shared.snapshot.load()));
+        }
+        if edit.is_any() {
+            let facts = summary::facts(&self.shared.snapshot.load());
+            self.record(Event::Mode, "file", EDITED.to_owned(), facts);
+        }
+        if by_marker {
+            self.record_rollback(&state, state.hold.as_ref().map_or(state.in_force, |hold| hold.before));
+        }
+    }
+
+    /// Makes `next` what is in force. The one way; see the module.
+    pub(super) fn change(&mut self, next: EnforcementState, event: Event, marker: Marker) -> Report {
+        let before = self.steering.state();
+        let running = self.shared.snapshot.load_full();
+        let snapshot = Arc::new(Snapshot {
+            enforcement: next.in_force,
+            rule_percentages: next.own_percentages(&running.config.rules).into(),
+            ..Snapshot::clone(&running)
+        });
+        self.shared.snapshot.store(Arc::clone(&snapshot));
+        let report = self.steering.write(&next, marker);
+        self.shared.metrics.set_in_force(next.in_force, snapshot.generation);
+        let Move { by, why, .. } = &next.last;
+        tracing::warn!(
+            by = &**by,
+            why = &**why,
+            mode = next.in_force.mode.code(),
+            percentage = next.in_force.percentage.value(),
+            was_mode = before.in_force.mode.code(),
+            was_percentage = before.in_force.percentage.value(),
+            held = next.is_held(),
+            revision = next.revision,
+            "enforcement changed"
+        );
+        match event {
+            Event::Rollback => self.record_rollback(&next, before.in_force),
+            _ => self.record(event, by, why.to_string(), moved_facts(&snapshot, before.in_force, &next)),
+        }
+        systemd::ready(&summary::status(&snapshot));
+        report
+    }
+
+    fn record_rollback(&self, state: &EnforcementState, before: Enforcement) {
+        let mut facts = moved_facts(&self.shared.snapshot.load(), before, state);
+        let kind = state.hold.as_ref().map(|hold| hold.kind);
+        if let Some(kind) = kind {
+            self.shared.metrics.rolled_back(kind);
+        }
+        facts.push(("kind", kind.map_or("lift", RollbackKind::code).into()));
+        self.record(Event::Rollback, &state.last.by, state.last.why.to_string(), facts);
+    }
+
+    /// Back to `log`, at once, held.
+    pub(super) fn roll_back(&mut self, kind: RollbackKind, by: &str, why: &str) -> Report {
+        let by = moving(by, why);
+        let marker = Marker::Make(format!("{} ({})", by.why, by.by));
+        let next = self.steering.state().roll_back(kind, by);
+        self.change(next, Event::Rollback, marker)
+    }
+
+    /// A configuration was loaded, and takes effect with the next snapshot: what of it is an edit of enforcement is written down.
+    /// Was anything?
+    pub(super) fn edit(&self, config: &Config, who: &str) -> bool {
+        let (next, edit) = self.steering.state().load(config.enforcement, &config.rules, moving(who, EDITED));
+        if edit.held_back {
+            warn_held_back();
+        }
+        if *self.steering.state() != next {
+            drop(self.steering.write(&next, Marker::Keep));
+        }
+        edit.is_any()
+    }
+
+    /// Whoever cannot reach us may have made the marker file.
+    pub(super) fn look_for_marker(&mut self) {
+        let standing = &self.steering.standing;
+        let state = standing.state();
+        if standing.is_writing() || (state.hold.is_some() && state.in_force.mode == Mode::Log) {
+            return;
+        }
+        if let Some(why) = self.steering.files.marker() {
+            drop(self.roll_back(RollbackKind::Emergency, "marker", marker_reason(&why)));
+        }
+    }
+
+    /// Carries out what somebody with the right to asked for, and answers when it is durable.
+    pub(super) fn obey(&mut self, order: Order) {
+        let Order { by, wish, answer } = order;
+        let before = self.steering.state().in_force;
+        let moved = match wish {
+            Wish::Enforce { mode, percentage, rule, lift, why } => {
+                self.enforce(mode, percentage, rule.as_deref(), lift, &moving(&by, &why))
+            }
+            Wish::RollBack { kind, rule: None, why } => Ok(self.roll_back(kind, &by, &why)),
+            Wish::RollBack { rule: Some(name), why, .. } => {
+                let config = Arc::clone(&self.shared.snapshot.load().config);
+                let next = self.steering.state().roll_back_rule(&name, &config.rules, moving(&by, &why));
+                next.map(|next| self.change(next, Event::Rollback, Marker::Keep)).map_err(OrderRefused::Move)
+            }
+            Wish::Lift { why } => {
+                let next = self.steering.state().lift(moving(&by, &why));
+                next.map(|next| self.change(next, Event::Rollback, Marker::Remove)).map_err(OrderRefused::Move)
+            }
+            Wish::Reload => {
+                let reloaded = self.reload(&by).map_err(OrderRefused::Reload);
+                let generation = self.shared.snapshot.load().generation;
+                let answered = reloaded.map(|needs_restart| Done::Reloaded(Reloaded { generation, needs_restart }));
+                // Who asked may have gone.
+                let _ = answer.send(answered);
+                return;
+            }
+        };
+        let standing = Arc::clone(&self.steering.standing);
+        tokio::spawn(async move {
+            let answered = match moved {
+                Ok(report) => {
+                    let durable = report.await.unwrap_or_else(|_| Err("the sidecar is stopping".to_owned()));
+                    Ok(Done::Moved { state: standing.state(), before, durable })
+                }
+                Err(refused) => Err(refused),
+            };
+            let _ = answer.send(answered);
+        });
+    }
+
+    fn enforce(
+        &mut self,
+        mode: Option<Mode>,
+        percentage: Option<Percentage>,
+        rule: Option<&str>,
+        lift: bool,
+        by: &Move,
+    ) -> Result<Report, OrderRefused> {
+        let state = self.steering.state();
+        let lifts = lift && state.is_held();
+        let state = if lifts { state.lift(by.clone()).map_err(OrderRefused::Move)? } else { (*state).clone() };
+        let next = match (rule, percentage) {
+            (Some(name), Some(percentage)) => {
+                let config = Arc::clone(&self.shared.snapshot.load().config);
+                state.set_rule(name, percentage, &config.rules, by.clone())
+            }
+            (Some(_), None) => return Err(OrderRefused::RuleWithoutPercentage),
+            (None, _) => state.set(mode, percentage, by.clone()),
+        };
+        let marker = if lifts { Marker::Remove } else { Marker::Keep };
+        Ok(self.change(next.map_err(OrderRefused::Move)?, Event::Mode, marker))
+    }
+}
+
+/// An edit of the configuration that a rollback holds back.
+pub(super) fn warn_held_back() {
+    tracing::warn!(
+        "the configuration was edited to enforce, and a rollback holds: it stays in mode log until an operator lifts the \
+         rollback (`countersign rollback --lift --reason \"…\"`) and switches on (`countersign enforce N%`)"
+    );
+}
+
+fn moving(by: &str, why: &str) -> Move {
+    Move { at: clock::unix_seconds(), by: by.into(), why: why.into() }
+}
+
+fn moved_facts(snapshot: &Snapshot, before: Enforcement, state: &EnforcementState) -> Vec<(&'static str, Fact)> {
+    let mut facts = summary::facts(snapshot);
+    facts.push(("before_mode", before.mode.code().into()));
+    facts.push(("before_percentage", u64::from(before.percentage.value()).into()));
+    facts.push(("held", if state.is_held() { "yes" } else { "no" }.into()));
+    facts.push(("revision", state.revision.into()));
+    let rules: Vec<String> = state.rules.iter().map(|(name, rule)| format!("{name}={}", rule.percentage)).collect();
+    if !rules.is_empty() {
+        facts.push(("rule_percentages", rules.join(", ").into()));
+    }
+    facts
+}

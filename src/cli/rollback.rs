@@ -1,0 +1,133 @@
+//! `countersign rollback`: back to log-only, at once, whoever is still there to answer.
+//!
+//! 1. The sidecar is asked through its admin socket.
+//! 2. Where nobody answers, the marker file is made in the state directory: a running sidecar sees it, and one that starts later
+//!    begins in `log`. The process that holds the state directory, if there is one, is also sent SIGUSR2.
+//! 3. It holds until an operator lifts it: `--lift`.
+
+use super::control::{Sidecar, SidecarArgs, sudo_user};
+use super::enforce::{add, show};
+use super::output::{Answer, CliError, Output};
+use crate::state::file::StateFiles;
+use clap::Args as ClapArgs;
+use hyper::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use std::fs::{File, TryLockError};
+use std::io::Read;
+use std::path::PathBuf;
+
+/// Back to log-only: from the next request on nothing is refused any more, until an operator lifts it.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  Now:
+    countersign rollback --reason \"npu-worker is refused\"
+  Only one group of rules:
+    countersign rollback --rule \"npu internals\" --reason \"its key is wrong\"
+  When it is mended:
+    countersign rollback --lift --reason \"key exported again\"
+
+Where the sidecar does not answer, the marker file `rollback` is made in its state directory, and it is sent SIGUSR2.")]
+pub struct Args {
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT", required = true)]
+    reason: String,
+    /// End the hold of a rollback; switches nothing on by itself
+    #[arg(long, conflicts_with = "rule")]
+    lift: bool,
+    /// Only the rules of this name, to 0 %
+    #[arg(long, value_name = "NAME")]
+    rule: Option<String>,
+    /// The state directory, where the sidecar does not answer [default: as its configuration says]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    #[command(flatten)]
+    sidecar: SidecarArgs,
+}
+
+/// Rolls back, or lifts.
+///
+/// # Errors
+/// When neither the sidecar nor its state directory can be reached, or it refuses.
+pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
+    let mut sidecar = args.sidecar.find()?;
+    if let Some(directory) = args.state_dir {
+        sidecar.state_dir = directory;
+    }
+    let mut body = json!({ "reason": args.reason });
+    add(&mut body, "sudo_user", sudo_user());
+    if args.lift {
+        let told = sidecar.done(&Method::POST, "/v1/rollback/lift", Some(&body))?;
+        return show(&told, output);
+    }
+    let for_a_rule = args.rule.is_some();
+    add(&mut body, "rule", args.rule);
+    if for_a_rule {
+        let told = sidecar.done(&Method::POST, "/v1/rollback", Some(&body))?;
+        return show(&told, output);
+    }
+    match sidecar.ask(&Method::POST, "/v1/rollback", Some(&body)) {
+        Ok(answered) if answered.status == 200 => show(&answered.body, output),
+        Ok(answered) if answered.status == 400 => {
+            Err(CliError::Usage(answered.body["detail"].as_str().unwrap_or_default().to_owned()))
+        }
+        Ok(answered) => {
+            let why = answered.body["detail"].as_str().unwrap_or("it gave no reason").to_owned();
+            without_an_answer(&sidecar, &args.reason, &why, output)
+        }
+        Err(unanswered) => without_an_answer(&sidecar, &args.reason, &unanswered.to_string(), output),
+    }
+}
+
+/// Nobody answered: the marker, and a signal.
+fn without_an_answer(sidecar: &Sidecar, reason: &str, why: &str, output: &Output) -> Result<Answer, CliError> {
+    let files = StateFiles::of(&sidecar.state_dir);
+    let who = sudo_user().map(|user| format!(" sudo:{user}")).unwrap_or_default();
+    let uid = rustix::process::getuid().as_raw();
+    files.mark(&format!("{reason} (uid:{uid}{who})")).map_err(|error| {
+        CliError::Unreachable(format!(
+            "{why}\nand the marker {} cannot be made: {error}\nnothing was rolled back",
+            files.marker_path().display()
+        ))
+    })?;
+    let signalled = holder(&sidecar.state_dir).map(|process| (process, signal(process)));
+    let marker = files.marker_path().display().to_string();
+    if output.is_json() {
+        let process = signalled.as_ref().map(|(process, _)| process);
+        let sent = signalled.as_ref().is_some_and(|(_, sent)| sent.is_ok());
+        output.json(&json!({
+            "rolled_back_by": "marker", "marker": marker, "process": process, "signalled": sent, "unanswered": why,
+        }))?;
+    } else {
+        let next = match &signalled {
+            None => "no sidecar runs there: the next one that starts begins in log, held".to_owned(),
+            Some((process, Ok(()))) => format!("process {process} was told by SIGUSR2 and rolls back"),
+            Some((process, Err(error))) => {
+                format!(
+                    "process {process} could not be signalled ({error}); it looks for the marker by itself within seconds"
+                )
+            }
+        };
+        output.text(format!("{why}\nmade the marker {marker}\n{next}"))?;
+    }
+    Ok(Answer::Done)
+}
+
+/// The process that holds the state directory, if one does.
+fn holder(state_dir: &std::path::Path) -> Option<i32> {
+    let mut lock = File::open(state_dir.join("lock")).ok()?;
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => {}
+        // Nobody holds it: the number in it is of one that has ended.
+        Ok(()) | Err(TryLockError::Error(_)) => return None,
+    }
+    let mut text = String::new();
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn signal(process: i32) -> Result<(), String> {
+    let process = Pid::from_raw(process).ok_or("no process")?;
+    kill_process(process, Signal::USR2).map_err(|error| error.to_string())
+}
