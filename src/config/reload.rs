@@ -11,7 +11,7 @@
 use super::check::{self, Loaded, Overrides, Purpose};
 use super::diagnostic::{Diagnostic, Diagnostics, Place};
 use super::env::Environment;
-use super::{Admin, Config};
+use super::{Admin, AdminSocket, Config};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -90,7 +90,9 @@ fn keep_running(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     let Admin { listen, socket, .. } = &running.admin;
     keep("admin.listen", *listen != loaded.admin.listen);
     loaded.admin.listen = *listen;
-    keep("admin.socket", *socket != loaded.admin.socket);
+    let follows_state_dir =
+        matches!((socket, &loaded.admin.socket), (AdminSocket::Default(_), AdminSocket::Default(_)));
+    keep("admin.socket", *socket != loaded.admin.socket && !follows_state_dir);
     loaded.admin.socket.clone_from(socket);
 
     let kept = listeners::keep_running(running, loaded);
