@@ -59,6 +59,10 @@ pub enum Verb {
     Rollback(super::rollback::Args),
     /// Load the configuration of the running sidecar anew
     Reload(super::reload::Args),
+    /// Report what the audit log says, or whether enforcement would break a service
+    Report(super::report::Args),
+    /// Propose rules from what was seen, as TOML
+    Learn(super::learn::Args),
     /// Print a completion script for a shell
     Completions(super::completions::Args),
     /// Print the manual page, or write one page per verb

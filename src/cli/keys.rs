@@ -13,13 +13,15 @@ mod import;
 mod list;
 mod revoke;
 mod rotate;
-mod words;
+pub(super) mod words;
 
 pub use arguments::{Args, KeysVerb};
 
 use super::key_source::{self, KeyPlace};
 use super::output::{Answer, CliError, Output};
 use crate::signature::key::ServiceId;
+
+pub(super) use list::listed;
 
 /// Does it.
 ///

@@ -3,6 +3,7 @@
 //! | file | the question it answers |
 //! |---|---|
 //! | [`state`] | What is in force, since when, by whom, why, and does a rollback hold it? |
+//! | [`recorded`] | What do the records of the past say: who is safe, what happened, which rules are missing? |
 //! | [`stored`] | How is that written down, and when is what was read no state? |
 //! | [`health`] | How do the calls fare that we judge by? Exact counts over trailing windows. |
 //! | [`baseline`] | What was usual while nothing was refused? |
@@ -13,6 +14,7 @@ pub mod baseline;
 pub mod evidence;
 pub mod health;
 pub mod ramp;
+pub mod recorded;
 pub mod stage;
 pub mod state;
 pub mod stored;

@@ -50,7 +50,8 @@ fn a_verb_of_a_later_version_says_that_it_is_not_built_yet() {
 
 #[test]
 fn help_and_version_are_answers_and_help_fits_a_screen() {
-    for verb in ["run", "demo", "check", "explain", "sign", "verify", "keys", "completions", "man"] {
+    for verb in ["run", "demo", "check", "explain", "sign", "verify", "keys", "report", "learn", "completions", "man"]
+    {
         let output = run(&[verb, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{verb}");
         let lines = text(&output.stdout).lines().count();

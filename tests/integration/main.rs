@@ -35,6 +35,7 @@ mod readings_differential;
 mod redis;
 mod refusals;
 mod reload;
+mod report;
 mod retry;
 mod rules;
 mod sampling;

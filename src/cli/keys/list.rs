@@ -5,6 +5,7 @@
 
 use super::arguments::List;
 use super::{KeyPlace, key_source, service_ids};
+use crate::cli::args::ConfigArgs;
 use crate::cli::output::{Answer, CliError, Output, complain};
 use crate::clock;
 use crate::config::Config;
@@ -13,6 +14,7 @@ use crate::keys::rotation::{OverlapStage, overlap};
 use crate::keys::store::{KeyStore, StoreFault};
 use crate::keys::usage::{ServiceUsage, Usage, Used, file, merge};
 use crate::signature::key::{Fingerprint, ServiceId};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -77,6 +79,14 @@ pub(super) fn run(arguments: &List, output: &Output) -> Result<Answer, CliError>
     let short = arguments.fail_below.map(|limit| too_short(&rows, limit)).unwrap_or_default();
     short.iter().for_each(|problem| complain(problem));
     Ok(if short.is_empty() { Answer::Done } else { Answer::No })
+}
+
+/// Every key of a configuration, as `keys list` prints it: for people, and for programs.
+pub(in crate::cli) fn listed(config: &ConfigArgs) -> Result<(String, Value), CliError> {
+    let place = KeyPlace::of(None, config)?;
+    let now = clock::unix_seconds();
+    let rows = key_source::block_on(rows(&place, &[], now))?;
+    Ok((table::to_text(&rows, &place.store.place(), now), table::to_json(&rows, &place.store.place())))
 }
 
 /// What stands against keys that must have this much time left.

@@ -5,7 +5,7 @@ use crate::telemetry::time::Rfc3339;
 use serde_json::{Value, json};
 
 /// `87d 3h`, `5h 12m`, `40s`: two units at most.
-pub(super) fn span(seconds: u64) -> String {
+pub(in crate::cli) fn span(seconds: u64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
     let first = units.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(units.len() - 1);
     let mut rest = seconds;
@@ -20,7 +20,7 @@ pub(super) fn span(seconds: u64) -> String {
 }
 
 /// `2026-11-22T05:31:17Z`
-pub(super) fn time(unix_seconds: u64) -> String {
+pub(in crate::cli) fn time(unix_seconds: u64) -> String {
     let text = Rfc3339::default().print(unix_seconds.saturating_mul(1_000_000)).to_owned();
     text.replacen(".000000", "", 1)
 }

@@ -130,6 +130,9 @@ pub struct AuditReader {
     current: Option<File>,
     current_inode: Option<(u64, u64)>,
     open: Option<Box<dyn BufRead>>,
+    open_is_reduced: bool,
+    is_there: bool,
+    every_line: bool,
     skipped: u64,
     buffer: Vec<u8>,
 }
@@ -148,6 +151,7 @@ impl AuditReader {
         let current_inode = current.as_ref().map(File::metadata).transpose()?.map(|meta| (meta.dev(), meta.ino()));
         let path = files::real(path);
         let mut rotated = files::rotated(&path)?;
+        let is_there = current.is_some() || !rotated.is_empty();
         rotated.retain(|file| may_hold(file, &range));
         // of one rotation the most reduced form comes first and is complete
         rotated.dedup_by_key(|file| file.id);
@@ -158,9 +162,28 @@ impl AuditReader {
             current,
             current_inode,
             open: None,
+            open_is_reduced: false,
+            is_there,
+            every_line: false,
             skipped: 0,
             buffer: Vec::new(),
         })
+    }
+
+    /// Gives every line of the files that may hold records of the range, also those outside it: for who looks for lines that are missing.
+    pub fn every_line(mut self) -> AuditReader {
+        self.every_line = true;
+        self
+    }
+
+    /// Is there a file of this log at all?
+    pub fn is_there(&self) -> bool {
+        self.is_there
+    }
+
+    /// Is the line just given of a file that was reduced to what is kept longer?
+    pub fn is_reduced(&self) -> bool {
+        self.open_is_reduced
     }
 
     /// Lines passed over so far because they were none, or of files that broke off.
@@ -171,8 +194,9 @@ impl AuditReader {
     /// Opens the next file; `false` when there is none.
     fn next_file(&mut self) -> io::Result<bool> {
         while let Some(rotated) = self.rotated.pop_front() {
-            if let Some(reader) = self.open_rotated(&rotated)? {
+            if let Some((reader, form)) = self.open_rotated(&rotated)? {
                 self.open = Some(reader);
+                self.open_is_reduced = form == Form::Retained;
                 return Ok(true);
             }
         }
@@ -181,6 +205,7 @@ impl AuditReader {
                 // what is appended from now on is not waited for
                 let length = file.metadata()?.len();
                 self.open = Some(Box::new(BufReader::new(file.take(length))));
+                self.open_is_reduced = false;
                 Ok(true)
             }
             None => Ok(false),
@@ -188,7 +213,7 @@ impl AuditReader {
     }
 
     /// Opens a rotated file, in another form if it changed meanwhile; `None` when it is gone or is the current one.
-    fn open_rotated(&self, rotated: &Rotated) -> io::Result<Option<Box<dyn BufRead>>> {
+    fn open_rotated(&self, rotated: &Rotated) -> io::Result<Option<(Box<dyn BufRead>, Form)>> {
         for form in [rotated.form, Form::Compressed, Form::Retained] {
             let file = match File::open(rotated.id.path(&self.current_path, form)) {
                 Ok(file) => file,
@@ -199,10 +224,11 @@ impl AuditReader {
             if self.current_inode == Some((meta.dev(), meta.ino())) {
                 return Ok(None);
             }
-            return Ok(Some(match form {
+            let reader: Box<dyn BufRead> = match form {
                 Form::Plain => Box::new(BufReader::new(file)),
                 Form::Compressed | Form::Retained => Box::new(BufReader::new(MultiGzDecoder::new(file))),
-            }));
+            };
+            return Ok(Some((reader, form)));
         }
         Ok(None)
     }
@@ -237,7 +263,7 @@ impl Iterator for AuditReader {
         loop {
             match self.next_line() {
                 Ok(true) => match parse(&self.buffer) {
-                    Some(line) if self.range.contains(line.unix_micros) => return Some(Ok(line)),
+                    Some(line) if self.every_line || self.range.contains(line.unix_micros) => return Some(Ok(line)),
                     Some(_) => {}
                     None => self.skipped += 1,
                 },
