@@ -33,13 +33,15 @@ pub(super) fn refusal(status: StatusCode, reason: &str, detail: &str) -> Answer 
 }
 
 /// A method that a path does not have.
-pub(super) fn not_allowed(allowed: &'static str) -> Answer {
+pub(super) fn not_allowed(allowed: &str) -> Answer {
     let mut answer = refusal(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         &format!("This path takes {allowed}; docs: `countersign man`."),
     );
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        answer.headers_mut().insert(ALLOW, allowed);
+    }
     answer
 }
 
