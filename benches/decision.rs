@@ -11,7 +11,7 @@ use countersign::request::readings::Readings;
 use countersign::signature;
 use countersign::signature::headers::PresentedSignature;
 use criterion::{Criterion, criterion_group, criterion_main};
-use fleet::{Court, GUARDED, MOST_READINGS, NOW, SHORT_OVERLONG, Signed, TOKEN, TRICKS, keys, rules};
+use fleet::{Court, GUARDED, MOST_READINGS, NOW, SHORT_OVERLONG, Signed, TOKEN, TRICKS, granted_token, keys, rules};
 use std::hint::black_box;
 
 /// How many rules there are beside the fleet's, and as many services.
@@ -77,6 +77,8 @@ fn judge(c: &mut Criterion) {
     let signed = Signed::new("npu-worker", GUARDED);
     let unsigned = Signed(Vec::new());
     let by_token = Signed(vec![("X-Override-Token", TOKEN.to_owned())]);
+    let by_grant = Signed(vec![("X-Override-Token", granted_token().reveal().to_owned())]);
+    let by_wrong = Signed(vec![("X-Override-Token", "a token that is nobody's".to_owned())]);
     for (name, headers, path, percentage) in [
         ("exempt", &unsigned, "/api/chat/sessions/42", 100),
         ("exempt, signed", &signed, "/api/chat/sessions/42", 100),
@@ -84,6 +86,8 @@ fn judge(c: &mut Criterion) {
         ("authenticated", &signed, GUARDED, 100),
         ("authenticated at 50 %", &signed, GUARDED, 50),
         ("override", &by_token, GUARDED, 100),
+        ("override by a grant", &by_grant, GUARDED, 100),
+        ("a wrong token", &by_wrong, GUARDED, 100),
         ("refused", &unsigned, GUARDED, 100),
         ("refused at 50 %", &unsigned, GUARDED, 50),
     ] {

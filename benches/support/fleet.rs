@@ -6,7 +6,7 @@ use countersign::policy::decide::{self, Moment, Policy, ReplayPolicy};
 use countersign::policy::decision::Decision;
 use countersign::policy::enforcement::{Enforcement, Mode, Percentage, Sampling};
 use countersign::policy::failure_limit::FailureLimit;
-use countersign::policy::grants::GrantTable;
+use countersign::policy::grants::{Grant, GrantId, GrantScope, GrantTable, GrantTerms, GrantToken};
 use countersign::policy::override_token::OverrideToken;
 use countersign::policy::replay::ReplayTable;
 use countersign::request::certificate::ClientCertificate;
@@ -15,6 +15,7 @@ use countersign::request::facts::{Claims, RequestFacts};
 use countersign::rules::classify::{Access, DefaultAccess, Rule, RuleSet};
 use countersign::signature::hmac_v1::sign;
 use countersign::signature::key::{ServiceId, ServiceKey, ServiceKeys};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The fleet's lists.
@@ -99,7 +100,7 @@ impl Court {
             replays: ReplayTable::new(131_072),
             bindings: CertificateBindings::default(),
             token: OverrideToken::from_text(TOKEN).expect("a token"),
-            grants: GrantTable::default(),
+            grants: GrantTable::new(vec![granted()]).expect("a table"),
             moment: Moment { unix_seconds: NOW, monotonic: Instant::now(), random: 0 },
         }
     }
@@ -125,6 +126,17 @@ impl Court {
         };
         decide::judge(&policy, facts, |id| self.keys.lookup(id), self.moment)
     }
+}
+
+/// The token of the override grant of every [`Court`].
+pub(crate) fn granted_token() -> GrantToken {
+    GrantToken::from_random(&[7; 32])
+}
+
+fn granted() -> Arc<Grant> {
+    let scope = GrantScope::new("/api", None).expect("a scope");
+    let terms = GrantTerms::new(scope, Duration::from_secs(600), None, "a benchmark", "uid:0", NOW).expect("terms");
+    Arc::new(Grant::new(GrantId::from_random([7; 6]), granted_token().hash(), terms, 0, (NOW, Instant::now())))
 }
 
 /// The override token of every [`Court`].

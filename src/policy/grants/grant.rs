@@ -109,7 +109,7 @@ pub enum TermsError {
     Reason,
 }
 
-const LONGEST_REASON: usize = 256;
+const LONGEST_REASON: usize = 2048;
 const LONGEST_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl GrantTerms {
@@ -167,6 +167,15 @@ pub enum Standing {
     /// It was used as often as it may be.
     UsedUp,
 }
+
+/// Whose ids are the same are the same.
+impl PartialEq for Grant {
+    fn eq(&self, other: &Grant) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Grant {}
 
 impl Grant {
     /// A grant that was used so often already. `now`: the wall clock, unix seconds, and the monotonic one at the same moment.
