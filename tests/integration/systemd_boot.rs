@@ -33,6 +33,14 @@ fn the_unit_that_rotates_keys_is_as_hardened() {
     is_hardened(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/countersign-rotate.service"));
 }
 
+#[test]
+fn the_unit_that_reports_is_as_hardened_and_may_write_nowhere() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/countersign-report.service");
+    let text = std::fs::read_to_string(&unit).unwrap();
+    assert!(text.contains("\nProtectSystem=strict\n") && !text.contains("\nReadWritePaths="));
+    is_hardened(&unit);
+}
+
 #[track_caller]
 fn is_hardened(unit: &Path) {
     // In tenths: the exposure must not be above 1.2.
@@ -67,6 +75,9 @@ fn a_booted_systemd_starts_reloads_restarts_and_stops_it_without_a_lost_connecti
         (deploy.join("countersign.socket"), "/etc/systemd/system/countersign.socket"),
         (deploy.join("countersign-rotate.service"), "/etc/systemd/system/countersign-rotate.service"),
         (deploy.join("countersign-rotate.timer"), "/etc/systemd/system/countersign-rotate.timer"),
+        (deploy.join("countersign-report.service"), "/etc/systemd/system/countersign-report.service"),
+        (deploy.join("countersign-report.timer"), "/etc/systemd/system/countersign-report.timer"),
+        (deploy.join("countersign-report-mail@.service"), "/etc/systemd/system/countersign-report-mail@.service"),
         (deploy.join("countersign.sysusers.conf"), "/usr/lib/sysusers.d/countersign.conf"),
         (unit, "/etc/systemd/system/countersign-test.service"),
     ] {

@@ -76,6 +76,8 @@ fn the_units_behave() {
     assert!(said.contains("npu-worker: not due"), "{said}");
     rotates_within_its_hardening(inbound);
 
+    reports_within_its_hardening();
+
     watchdog(inbound);
     systemctl(&["stop", "countersign.socket", SERVICE]);
     assert_eq!(property("Result"), "success");
@@ -94,6 +96,44 @@ fn rotates_within_its_hardening(inbound: SocketAddr) {
     let signed = sign::headers(KEY_A, "npu-worker", "GET", "/api/internal");
     assert_eq!(raw::exchange(inbound, format!("GET /api/internal HTTP/1.1\r\nHost: a\r\n{signed}\r\n")).status, 200);
     println!("rotates a key that is due, within its hardening");
+}
+
+/// The report finds the log, the keys and the state, and is mailed as the README says: when it is whole and when it is not.
+fn reports_within_its_hardening() {
+    let report = "countersign-report.service";
+    systemctl(&["start", "countersign-report.timer"]);
+    std::fs::write(
+        "/usr/local/bin/mail",
+        "#!/bin/sh\n(echo \"$@\"; cat) > /tmp/mail.$$ && mv /tmp/mail.$$ /tmp/mail.$(id -un)\n",
+    )
+    .unwrap();
+    run("chmod", &["0755", "/usr/local/bin/mail"]);
+    let drop_in = Path::new("/run/systemd/system/countersign-report.service.d");
+    std::fs::create_dir_all(drop_in).unwrap();
+    let mailed = "[Unit]\nOnSuccess=countersign-report-mail@complete.service\n\
+         OnFailure=countersign-report-mail@INCOMPLETE.service\n";
+    std::fs::write(drop_in.join("mail.conf"), mailed).unwrap();
+    systemctl(&["daemon-reload"]);
+    systemctl(&["start", report]);
+    let mail = |beginning: &str| {
+        eventually("a mail", || {
+            let mail = std::fs::read_to_string("/tmp/mail.countersign").ok()?;
+            (mail.starts_with("-s Countersign on ") && mail.contains(beginning)).then_some(mail)
+        })
+    };
+    let said = mail(": complete root\nCountersign report, ");
+    for expected in ["npu-worker", "LEFT", "Authentication", "start by"] {
+        assert!(said.contains(expected), "{expected} in:\n{said}");
+    }
+    assert!(!said.contains("NOT KNOWN"), "{said}");
+    let journal = run("journalctl", &["--no-pager", "--output=cat", "--unit", report]);
+    assert!(journal.contains("Countersign report, "), "{journal}");
+    run("mv", &["/etc/countersign/keys", "/etc/countersign/keys.away"]);
+    let failed = Command::new("systemctl").args(["start", report]).status().unwrap();
+    assert!(!failed.success(), "a report that is not whole must not look like one");
+    assert!(mail(": INCOMPLETE root\n").contains("NOT KNOWN"));
+    run("mv", &["/etc/countersign/keys.away", "/etc/countersign/keys"]);
+    println!("reports within its hardening, and is mailed");
 }
 
 fn restarts_under_load(inbound: SocketAddr, times: usize) {
