@@ -3,6 +3,8 @@
 //! The admin socket takes them, the control loop carries them out one after the other, and answers when the result is durable.
 
 use crate::policy::enforcement::{Enforcement, Mode, Percentage};
+use crate::policy::grants::{Grant, GrantId, GrantTerms, TableError};
+use crate::policy::override_token::TokenHash;
 use crate::rollout::state::{EnforcementState, MoveRefused, RollbackKind};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -50,6 +52,29 @@ pub enum Wish {
     },
     /// The configuration, loaded anew.
     Reload,
+    /// One override grant more, or one less.
+    Grants(GrantWish),
+}
+
+/// What can be wished of override grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantWish {
+    /// A new one. Its token stays with the one who asks.
+    Grant {
+        /// What may be shown of it.
+        id: GrantId,
+        /// What is kept of its token.
+        hash: TokenHash,
+        /// All the rest.
+        terms: GrantTerms,
+    },
+    /// This one no more.
+    Revoke {
+        /// Which.
+        id: GrantId,
+        /// For people.
+        why: Box<str>,
+    },
 }
 
 /// What was done.
@@ -66,6 +91,13 @@ pub enum Done {
     },
     /// The configuration took effect.
     Reloaded(Reloaded),
+    /// An override was granted or revoked.
+    Grants {
+        /// Which.
+        grant: Arc<Grant>,
+        /// Would it survive the process? Else why not.
+        durable: Result<(), String>,
+    },
 }
 
 /// A configuration that took effect.
@@ -89,4 +121,10 @@ pub enum OrderRefused {
     /// The configuration is not good; the running one stays.
     #[error("the configuration was refused, the running one stays: {0}")]
     Reload(String),
+    /// There is no room for another override grant.
+    #[error("{0}")]
+    Grants(TableError),
+    /// There is none to revoke.
+    #[error("there is no override grant {0}")]
+    NoSuchGrant(GrantId),
 }

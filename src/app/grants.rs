@@ -7,8 +7,10 @@
 
 use super::start::App;
 use super::summary;
+use crate::admin::orders::{Done, GrantWish, OrderRefused};
 use crate::clock;
-use crate::policy::grants::{Grant, GrantTable, Standing};
+use crate::policy::grants::{Grant, GrantId, GrantTable, GrantTerms, Standing};
+use crate::policy::override_token::TokenHash;
 use crate::proxy::Shared;
 use crate::snapshot::Snapshot;
 use crate::state::grant_keeper::GrantKeeper;
@@ -19,10 +21,17 @@ use crate::telemetry::time::Rfc3339;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// How long the end waits for the last word to be written.
 const END: Duration = Duration::from_secs(2);
+
+/// How long an answer waits for the disk.
+const DISK: Duration = Duration::from_secs(10);
+
+/// Where what came of an order goes.
+type Answered = oneshot::Sender<Result<Done, OrderRefused>>;
 
 /// What was kept from before this start.
 pub(super) struct KeptGrants {
@@ -110,6 +119,47 @@ impl App {
             }
         }
         self.shared.grants.ask();
+    }
+
+    /// Carries out what somebody with the right to asked for, and answers when it is written.
+    pub(super) fn obey_grants(&self, by: &str, wish: GrantWish, answer: Answered) {
+        let done = match wish {
+            GrantWish::Grant { id, hash, terms } => self.grant(id, hash, terms),
+            GrantWish::Revoke { id, why } => self.revoke(id, by, &why),
+        };
+        let grant = match done {
+            Ok(grant) => grant,
+            Err(refused) => {
+                // Who asked may have gone; here and below.
+                let _ = answer.send(Err(refused));
+                return;
+            }
+        };
+        let keeper = Arc::clone(&self.shared.grants);
+        let ticket = keeper.ask();
+        tokio::spawn(async move {
+            let durable = match tokio::time::timeout(DISK, keeper.written(ticket)).await {
+                Ok(written) => written.map_err(|fault| fault.to_string()),
+                Err(_) => Err(format!("the disk did not take it within {} s", DISK.as_secs())),
+            };
+            let _ = answer.send(Ok(Done::Grants { grant, durable }));
+        });
+    }
+
+    fn grant(&self, id: GrantId, hash: TokenHash, terms: GrantTerms) -> Result<Arc<Grant>, OrderRefused> {
+        let grant = Arc::new(Grant::new(id, hash, terms, 0, (clock::unix_seconds(), clock::monotonic())));
+        let table = self.shared.snapshot.load().grants.with(Arc::clone(&grant)).map_err(OrderRefused::Grants)?;
+        self.put_grants(table);
+        self.tell_of_grant(&grant, "granted", &grant.terms().by, &grant.terms().reason);
+        Ok(grant)
+    }
+
+    fn revoke(&self, id: GrantId, by: &str, why: &str) -> Result<Arc<Grant>, OrderRefused> {
+        let without = self.shared.snapshot.load().grants.without(id);
+        let (table, grant) = without.ok_or(OrderRefused::NoSuchGrant(id))?;
+        self.put_grants(table);
+        self.tell_of_grant(&grant, "revoked", by, why);
+        Ok(grant)
     }
 
     /// What is granted from now on.

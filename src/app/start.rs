@@ -247,6 +247,7 @@ impl App {
                 snapshot: Arc::clone(&shared.snapshot),
                 standing: Arc::clone(&steering.standing),
                 readiness: Arc::clone(&readiness),
+                grants: Arc::clone(&shared.grants),
                 audit: shared.audit.clone(),
                 allowed_hosts: Arc::clone(&admin_state.allowed_hosts),
                 orders: order,

@@ -255,6 +255,7 @@ impl App {
                 let next = self.steering.state().lift(moving(&by, &why));
                 next.map(|next| self.change(next, Event::Rollback, Marker::Remove)).map_err(OrderRefused::Move)
             }
+            Wish::Grants(wish) => return self.obey_grants(&by, wish, answer),
             Wish::Reload => {
                 let reloaded = self.reload(&by).map_err(OrderRefused::Reload);
                 let generation = self.shared.snapshot.load().generation;

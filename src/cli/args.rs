@@ -57,6 +57,8 @@ pub enum Verb {
     Enforce(super::enforce::Args),
     /// Back to log-only at once, held until an operator lifts it
     Rollback(super::rollback::Args),
+    /// Grant, list and revoke overrides: tokens that open one path for a while
+    Override(super::override_grants::Args),
     /// Load the configuration of the running sidecar anew
     Reload(super::reload::Args),
     /// Report what the audit log says, or whether enforcement would break a service

@@ -25,6 +25,7 @@ pub mod learn;
 pub mod man;
 mod offline;
 pub mod output;
+pub mod override_grants;
 pub mod reload;
 pub mod report;
 pub mod rollback;
@@ -37,7 +38,7 @@ use args::{Cli, Verb};
 use output::{Answer, Output};
 
 /// Verbs that this version knows of and does not have: `countersign VERB`.
-const LATER_VERBS: [&str; 7] = ["top", "ramp", "maintenance", "override", "preflight", "validate", "audit"];
+const LATER_VERBS: [&str; 6] = ["top", "ramp", "maintenance", "preflight", "validate", "audit"];
 
 /// Runs the command line; the library's only entry for the binary.
 pub fn main() -> ExitCode {
@@ -57,6 +58,7 @@ pub fn main() -> ExitCode {
         Verb::Status(args) => status::run(args, &output),
         Verb::Enforce(args) => enforce::run(args, &output),
         Verb::Rollback(args) => rollback::run(args, &output),
+        Verb::Override(args) => override_grants::run(args, &output),
         Verb::Reload(args) => reload::run(args, &output),
         Verb::Report(args) => report::run(args, &output),
         Verb::Learn(args) => learn::run(args, &output),

@@ -2,6 +2,7 @@
 
 use super::control::SidecarArgs;
 use super::output::{Answer, CliError, Output};
+use super::override_grants;
 use clap::Args as ClapArgs;
 use hyper::Method;
 use serde_json::Value;
@@ -46,6 +47,9 @@ fn text(status: &Value) -> String {
         line("", word(reason));
     }
     enforcement(&status["enforcement"], &mut line);
+    for grant in list(&status["override_grants"]["grants"]) {
+        line("OVERRIDE", override_grants::summary(grant));
+    }
     let configuration = &status["configuration"];
     line("configuration", format!("generation {}, {} rules", configuration["generation"], configuration["rules"]));
     if configuration["last_reload_refused"] == true {

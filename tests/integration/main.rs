@@ -28,6 +28,7 @@ mod long_bodies;
 mod mutation;
 mod outbound;
 mod override_;
+mod override_commands;
 mod override_grants;
 mod paths;
 mod rate_limit;

@@ -255,5 +255,5 @@ fn a_granted_token_and_its_hash_are_in_no_log_record_metric_or_answer() {
     for secret in [token.reveal(), &token.reveal()[4..], &token.hash().to_hex()] {
         assert!(find(&seen, secret.as_bytes()).is_none());
     }
-    assert!(find(&std::fs::read(state.path().join(GRANTS_FILE)).unwrap(), token.reveal()[4..].as_bytes()).is_none());
+    assert!(find(&std::fs::read(state.path().join(GRANTS_FILE)).unwrap(), &token.reveal().as_bytes()[4..]).is_none());
 }

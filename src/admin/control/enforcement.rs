@@ -143,6 +143,8 @@ pub(super) fn refused(answered: Option<Result<Done, OrderRefused>>) -> Answer {
         OrderRefused::Move(MoveRefused::NothingHeld) => (StatusCode::CONFLICT, "nothing_held"),
         OrderRefused::Move(MoveRefused::NoSuchRule(_)) => (StatusCode::NOT_FOUND, "no_such_rule"),
         OrderRefused::RuleWithoutPercentage => (StatusCode::BAD_REQUEST, "bad_request"),
+        OrderRefused::Grants(_) => (StatusCode::CONFLICT, "too_many_grants"),
+        OrderRefused::NoSuchGrant(_) => (StatusCode::NOT_FOUND, "no_such_grant"),
         OrderRefused::Reload(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration_refused"),
     };
     refusal(status, reason, &refused.to_string())

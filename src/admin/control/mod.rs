@@ -6,6 +6,9 @@
 //! | `PUT /v1/enforcement` | mode and percentage, of the whole or of a rule |
 //! | `POST /v1/rollback` | back to `log`, at once, held |
 //! | `POST /v1/rollback/lift` | ends the hold |
+//! | `GET /v1/override/grants` | which overrides are granted, by whom, why, how often used |
+//! | `POST /v1/override/grants` | grants one; the only answer that ever holds its token |
+//! | `DELETE /v1/override/grants/ID` | revokes it |
 //! | `POST /v1/reload` | loads the configuration anew |
 //!
 //! **Who may.** The socket is 0600 in a directory that only its owner may enter, and whoever connects is asked for by the kernel:
@@ -20,6 +23,7 @@
 
 mod answer;
 mod enforcement;
+mod grants;
 mod routes;
 mod serve;
 mod status;
@@ -29,6 +33,7 @@ pub use serve::{ControlSocket, open, serve};
 use super::Readiness;
 use super::orders::{Done, Order, OrderRefused, Wish};
 use crate::snapshot::SnapshotCell;
+use crate::state::grant_keeper::GrantKeeper;
 use crate::state::standing::Standing;
 use crate::telemetry::audit::AuditQueue;
 use arc_swap::ArcSwap;
@@ -44,6 +49,8 @@ pub struct ControlState {
     pub standing: Arc<Standing>,
     /// May traffic be sent here?
     pub readiness: Arc<Readiness>,
+    /// Who writes override grants down.
+    pub grants: Arc<GrantKeeper>,
     /// Counts of records.
     pub audit: AuditQueue,
     /// `[admin].allowed_hosts`, as on the read-only listener.

@@ -4,9 +4,10 @@
 //! table is not there: paths are compared byte by byte, nothing is decoded, cleaned or cut.
 
 use super::answer::{Answer, body, json, not_allowed, refusal};
-use super::{ControlState, enforcement, status};
+use super::{ControlState, enforcement, grants, status};
 use crate::admin::gate::{Refused, admit_control};
 use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
 
 /// What can be asked for.
@@ -18,6 +19,9 @@ pub(super) enum Endpoint {
     RollBack,
     Lift,
     Reload,
+    Grants,
+    Grant,
+    Revoke,
 }
 
 /// Paths and their methods; GET covers HEAD, and `{id}` is one segment that is not empty.
@@ -26,6 +30,8 @@ pub(super) const TABLE: &[(&str, &[(&str, Endpoint)])] = &[
     ("/v1/enforcement", &[("GET", Endpoint::Enforcement), ("PUT", Endpoint::Enforce)]),
     ("/v1/rollback", &[("POST", Endpoint::RollBack)]),
     ("/v1/rollback/lift", &[("POST", Endpoint::Lift)]),
+    ("/v1/override/grants", &[("GET", Endpoint::Grants), ("POST", Endpoint::Grant)]),
+    ("/v1/override/grants/{id}", &[("DELETE", Endpoint::Revoke)]),
     ("/v1/reload", &[("POST", Endpoint::Reload)]),
 ];
 
@@ -44,7 +50,7 @@ pub(super) async fn answer(state: &ControlState, uid: u32, request: Request<Inco
             }
         };
     }
-    let (endpoint, _id) = match find(head.uri.path(), head.method.as_str()) {
+    let (endpoint, id) = match find(head.uri.path(), head.method.as_str()) {
         Found::Endpoint(endpoint, id) => (endpoint, id),
         Found::OtherMethods(allowed) => return not_allowed(&allowed),
         Found::Nothing => {
@@ -63,6 +69,13 @@ pub(super) async fn answer(state: &ControlState, uid: u32, request: Request<Inco
         Endpoint::RollBack => enforcement::rollback(state, uid, read!()).await,
         Endpoint::Lift => enforcement::lift(state, uid, read!()).await,
         Endpoint::Reload => enforcement::reload(state, uid, read!()).await,
+        Endpoint::Grants => json(StatusCode::OK, &grants::list(state)),
+        Endpoint::Grant => grants::grant(state, uid, read!()).await,
+        Endpoint::Revoke => {
+            // Who gives no reason needs no body.
+            let body = if head.headers.contains_key(CONTENT_TYPE) { read!() } else { grants::RevokeBody::default() };
+            grants::revoke(state, uid, id, body).await
+        }
     }
 }
 

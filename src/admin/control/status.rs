@@ -1,6 +1,6 @@
 //! `GET /v1/status`: how it stands.
 
-use super::ControlState;
+use super::{ControlState, grants};
 use crate::clock;
 use crate::config::{Config, Side};
 use crate::rollout::state::EnforcementState;
@@ -21,6 +21,7 @@ pub(super) fn status(control: &ControlState) -> Value {
         "ready": control.readiness.reasons().is_empty(),
         "reasons": control.readiness.reasons(),
         "enforcement": enforcement(&control.standing.state(), trouble.as_deref().map(String::as_str)),
+        "override_grants": grants::list(control),
         "configuration": {
             "generation": snapshot.generation,
             "rules": config.rules.rules().len(),
