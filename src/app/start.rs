@@ -248,6 +248,7 @@ impl App {
                 standing: Arc::clone(&steering.standing),
                 readiness: Arc::clone(&readiness),
                 grants: Arc::clone(&shared.grants),
+                probes: Arc::clone(&shared.probes),
                 audit: shared.audit.clone(),
                 allowed_hosts: Arc::clone(&admin_state.allowed_hosts),
                 orders: order,

@@ -65,6 +65,8 @@ pub enum Verb {
     Report(super::report::Args),
     /// Propose rules from what was seen, as TOML
     Learn(super::learn::Args),
+    /// Ask a running system whether it does what its rules say
+    Validate(Box<super::validate::Args>),
     /// Print a completion script for a shell
     Completions(super::completions::Args),
     /// Print the manual page, or write one page per verb

@@ -120,12 +120,21 @@ impl Sidecar {
         let silent = |why: String| Unanswered::Silent { socket: self.socket.clone(), why };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| silent(format!("no runtime: {error}")))?;
-        runtime.block_on(async {
-            match tokio::time::timeout(PATIENCE, exchange(&self.socket, method, path, body)).await {
-                Ok(answered) => answered,
-                Err(_) => Err(silent(format!("nothing came within {} s", PATIENCE.as_secs()))),
+        runtime.block_on(self.asked(method, path, body))
+    }
+
+    /// The same for who waits for other things too.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn asked(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<Answered, Unanswered> {
+        match tokio::time::timeout(PATIENCE, exchange(&self.socket, method, path, body)).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                let why = format!("nothing came within {} s", PATIENCE.as_secs());
+                Err(Unanswered::Silent { socket: self.socket.clone(), why })
             }
-        })
+        }
     }
 
     /// The same; an answer that is no success is an error: 3 where it is stopping, else 1.

@@ -10,7 +10,7 @@ mod arguments;
 mod export;
 mod generate;
 mod import;
-mod list;
+pub(super) mod list;
 mod revoke;
 mod rotate;
 pub(super) mod words;

@@ -32,13 +32,14 @@ pub mod rollback;
 pub mod run;
 pub mod sign;
 pub mod status;
+pub mod validate;
 pub mod verify;
 
 use args::{Cli, Verb};
 use output::{Answer, Output};
 
 /// Verbs that this version knows of and does not have: `countersign VERB`.
-const LATER_VERBS: [&str; 6] = ["top", "ramp", "maintenance", "preflight", "validate", "audit"];
+const LATER_VERBS: [&str; 5] = ["top", "ramp", "maintenance", "preflight", "audit"];
 
 /// Runs the command line; the library's only entry for the binary.
 pub fn main() -> ExitCode {
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         Verb::Reload(args) => reload::run(args, &output),
         Verb::Report(args) => report::run(args, &output),
         Verb::Learn(args) => learn::run(args, &output),
+        Verb::Validate(args) => validate::run(*args, &output),
         Verb::Completions(args) => completions::run(args, &output),
         Verb::Man(args) => man::run(args, &output),
     };

@@ -75,6 +75,17 @@ pub(super) fn upstream(text: &str) -> Reading<Upstream> {
     Ok(Upstream { tls, ..Upstream::http(host, port) })
 }
 
+/// A URL of the command line, as in the file: scheme, host and port.
+///
+/// # Errors
+/// What would have been right.
+pub fn url_argument(text: &str) -> Result<Upstream, String> {
+    upstream(text).map_err(|expected| match expected.fix {
+        Some(fix) => format!("expected {}; {fix}", expected.what),
+        None => format!("expected {}", expected.what),
+    })
+}
+
 /// The same, where plain `host:port` means `http://host:port`.
 pub(super) fn allowed_upstream(text: &str) -> Reading<Upstream> {
     match bare_upstream(text) {

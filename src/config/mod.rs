@@ -47,6 +47,7 @@ mod values;
 mod watch;
 mod watched;
 
+pub use addresses::url_argument;
 pub use values::duration_argument;
 
 pub use key_settings::{KeySourceKind, Keys, OwnKey, Redis, RedisPassword, RedisServers, ServiceIdentity};

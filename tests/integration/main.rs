@@ -47,3 +47,4 @@ mod tls;
 mod tunnels;
 mod upstream;
 mod upstreams;
+mod validate;

@@ -10,6 +10,8 @@
 //! | `POST /v1/override/grants` | grants one; the only answer that ever holds its token |
 //! | `DELETE /v1/override/grants/ID` | revokes it |
 //! | `POST /v1/reload` | loads the configuration anew |
+//! | `POST /v1/probes` | announces tests: a secret that lets them be counted nowhere |
+//! | `GET`, `DELETE /v1/probes/ID` | what those tests were judged; ends the announcement |
 //!
 //! **Who may.** The socket is 0600 in a directory that only its owner may enter, and whoever connects is asked for by the kernel:
 //! root and our own user are answered, nobody else, whatever happened to the file's mode. Every change is recorded with
@@ -24,6 +26,7 @@
 mod answer;
 mod enforcement;
 mod grants;
+mod probes;
 mod routes;
 mod serve;
 mod status;
@@ -32,6 +35,7 @@ pub use serve::{ControlSocket, open, serve};
 
 use super::Readiness;
 use super::orders::{Done, Order, OrderRefused, Wish};
+use crate::policy::probes::ProbeTable;
 use crate::snapshot::SnapshotCell;
 use crate::state::grant_keeper::GrantKeeper;
 use crate::state::standing::Standing;
@@ -51,6 +55,8 @@ pub struct ControlState {
     pub readiness: Arc<Readiness>,
     /// Who writes override grants down.
     pub grants: Arc<GrantKeeper>,
+    /// Tests that are announced.
+    pub probes: Arc<ProbeTable>,
     /// Counts of records.
     pub audit: AuditQueue,
     /// `[admin].allowed_hosts`, as on the read-only listener.

@@ -4,7 +4,7 @@
 //! table is not there: paths are compared byte by byte, nothing is decoded, cleaned or cut.
 
 use super::answer::{Answer, body, json, not_allowed, refusal};
-use super::{ControlState, enforcement, grants, status};
+use super::{ControlState, enforcement, grants, probes, status};
 use crate::admin::gate::{Refused, admit_control};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
@@ -22,6 +22,9 @@ pub(super) enum Endpoint {
     Grants,
     Grant,
     Revoke,
+    Announce,
+    Announced,
+    EndAnnouncement,
 }
 
 /// Paths and their methods; GET covers HEAD, and `{id}` is one segment that is not empty.
@@ -33,6 +36,8 @@ pub(super) const TABLE: &[(&str, &[(&str, Endpoint)])] = &[
     ("/v1/override/grants", &[("GET", Endpoint::Grants), ("POST", Endpoint::Grant)]),
     ("/v1/override/grants/{id}", &[("DELETE", Endpoint::Revoke)]),
     ("/v1/reload", &[("POST", Endpoint::Reload)]),
+    ("/v1/probes", &[("POST", Endpoint::Announce)]),
+    ("/v1/probes/{id}", &[("GET", Endpoint::Announced), ("DELETE", Endpoint::EndAnnouncement)]),
 ];
 
 /// Answers one request of somebody who may ask.
@@ -76,6 +81,9 @@ pub(super) async fn answer(state: &ControlState, uid: u32, request: Request<Inco
             let body = if head.headers.contains_key(CONTENT_TYPE) { read!() } else { grants::RevokeBody::default() };
             grants::revoke(state, uid, id, body).await
         }
+        Endpoint::Announce => probes::announce(state, uid, &read!()),
+        Endpoint::Announced => probes::report(state, id),
+        Endpoint::EndAnnouncement => probes::end(state, id),
     }
 }
 

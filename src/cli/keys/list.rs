@@ -91,8 +91,12 @@ pub(in crate::cli) fn listed(config: &ConfigArgs) -> Result<(String, Value), Cli
 
 /// What stands against keys that must have this much time left.
 fn too_short(rows: &[Row], limit: Duration) -> Vec<String> {
+    rows.iter().filter(|row| !row.unused).filter_map(|row| problem(row, limit)).collect()
+}
+
+fn problem(row: &Row, limit: Duration) -> Option<String> {
     let limit_seconds = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
-    let problem = |row: &Row| match &row.key {
+    match &row.key {
         None => Some(format!("{} has no key", row.id)),
         Some(Err(fault)) => Some(fault.clone()),
         Some(Ok(key)) => {
@@ -103,8 +107,32 @@ fn too_short(rows: &[Row], limit: Duration) -> Vec<String> {
             let limit = super::words::span(limit.as_secs());
             Some(format!("the key of {} has {} left, less than {limit}", row.id, table::left(left)))
         }
+    }
+}
+
+/// What `keys list` says of the key of one service in use.
+pub(in crate::cli) struct TimeLeft {
+    pub(in crate::cli) id: ServiceId,
+    /// `87d 3h`, or what stands against it.
+    pub(in crate::cli) left: Result<String, String>,
+}
+
+/// The same for others: services in use (those named, else all), with what stands against less time than this.
+pub(in crate::cli) async fn time_left(
+    place: &KeyPlace,
+    ids: &[ServiceId],
+    limit: Duration,
+    now: u64,
+) -> Result<Vec<TimeLeft>, CliError> {
+    let rows = rows(place, ids, now).await?;
+    let of = |row: Row| {
+        let good = match &row.key {
+            Some(Ok(KeyRow { left: Some(left), .. })) => format!("{} left", table::left(*left)),
+            Some(Ok(_) | Err(_)) | None => "does not end".to_owned(),
+        };
+        TimeLeft { left: problem(&row, limit).map_or(Ok(good), Err), id: row.id }
     };
-    rows.iter().filter(|row| !row.unused).filter_map(problem).collect()
+    Ok(rows.into_iter().filter(|row| !row.unused).map(of).collect())
 }
 
 async fn rows(place: &KeyPlace, ids: &[ServiceId], now: u64) -> Result<Vec<Row>, CliError> {

@@ -150,6 +150,8 @@ pub enum Event {
     Key,
     /// An override was granted, revoked, or is over.
     Grant,
+    /// Probes were announced, which are counted nowhere.
+    Probe,
     /// The audit log itself: reopened, moved elsewhere.
     Audit,
 }
@@ -166,6 +168,7 @@ impl Event {
             Event::Rollback => "rollback",
             Event::Key => "key",
             Event::Grant => "grant",
+            Event::Probe => "probe",
             Event::Audit => "audit",
         }
     }
