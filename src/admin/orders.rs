@@ -45,6 +45,11 @@ pub enum Wish {
         /// For people.
         why: Box<str>,
     },
+    /// Everything a rollback does, but for the rollback: is the control loop there, does the disk take it?
+    Drill {
+        /// For people.
+        why: Box<str>,
+    },
     /// The end of a rollback's hold.
     Lift {
         /// For people.

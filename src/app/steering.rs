@@ -251,6 +251,7 @@ impl App {
                 let next = self.steering.state().roll_back_rule(&name, &config.rules, moving(&by, &why));
                 next.map(|next| self.change(next, Event::Rollback, Marker::Keep)).map_err(OrderRefused::Move)
             }
+            Wish::Drill { why } => Ok(self.drill(&by, &why)),
             Wish::Lift { why } => {
                 let next = self.steering.state().lift(moving(&by, &why));
                 next.map(|next| self.change(next, Event::Rollback, Marker::Remove)).map_err(OrderRefused::Move)
@@ -276,6 +277,16 @@ impl App {
             };
             let _ = answer.send(answered);
         });
+    }
+
+    /// Everything a rollback does, but for the rollback.
+    fn drill(&self, by: &str, why: &str) -> Report {
+        let state = self.steering.state();
+        let mut facts = moved_facts(&self.shared.snapshot.load(), state.in_force, &state);
+        facts.push(("kind", "drill".into()));
+        tracing::info!(by, why, "a rollback was drilled: nothing changed");
+        self.record(Event::Rollback, by, why.to_owned(), facts);
+        self.steering.write(&state, Marker::Keep)
     }
 
     fn enforce(

@@ -111,6 +111,40 @@ impl SidecarArgs {
     }
 }
 
+impl SidecarArgs {
+    /// The same for an emergency: of a configuration that is not good only the two places are read, as far as they can be.
+    ///
+    /// # Errors
+    /// When nothing says where the state is.
+    pub fn find_anyway(&self, state_dir: Option<&Path>) -> Result<Sidecar, CliError> {
+        let found = match self.find() {
+            Ok(found) => found,
+            Err(CliError::Configuration(problems)) => {
+                let (socket, state) = self.places();
+                let state = state_dir.map(Path::to_owned).or(state);
+                let Some(state_dir) = state else { return Err(CliError::Configuration(problems)) };
+                Sidecar { socket: socket.unwrap_or_else(|| state_dir.join("admin.sock")), state_dir }
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Sidecar { state_dir: state_dir.map_or(found.state_dir, Path::to_owned), socket: found.socket })
+    }
+
+    /// `admin.socket` and `state_dir`, line by line: the file need not be whole.
+    fn places(&self) -> (Option<PathBuf>, Option<PathBuf>) {
+        let file = self.config.path();
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let base = file.parent().unwrap_or(Path::new(""));
+        let of = |key: &str| {
+            let line = text.lines().map(str::trim).find(|line| line.starts_with(key))?;
+            let value = line[key.len()..].trim_start().strip_prefix('=')?.trim_start().strip_prefix('"')?;
+            let path = base.join(value.split('"').next()?);
+            Some(std::path::absolute(&path).unwrap_or(path))
+        };
+        (of("socket"), of("state_dir"))
+    }
+}
+
 impl Sidecar {
     /// Asks, and waits for the answer.
     ///

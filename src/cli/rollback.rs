@@ -8,14 +8,19 @@
 use super::control::{Sidecar, SidecarArgs, sudo_user};
 use super::enforce::{add, show};
 use super::output::{Answer, CliError, Output};
+use super::status;
+use crate::clock;
 use crate::state::file::StateFiles;
 use clap::Args as ClapArgs;
 use hyper::Method;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::fs::{File, TryLockError};
 use std::io::Read;
 use std::path::PathBuf;
+
+mod standard;
 
 /// Back to log-only: from the next request on nothing is refused any more, until an operator lifts it.
 #[derive(Debug, ClapArgs)]
@@ -23,6 +28,10 @@ use std::path::PathBuf;
 Examples:
   Now:
     countersign rollback --reason \"npu-worker is refused\"
+  With a backup, a verification and a record of it:
+    countersign rollback --standard --reason \"planned\"
+  See that it would work, and change nothing:
+    countersign rollback --dry-run --reason \"weekly drill\"
   Only one group of rules:
     countersign rollback --rule \"npu internals\" --reason \"its key is wrong\"
   When it is mended:
@@ -33,6 +42,12 @@ pub struct Args {
     /// Why, for the record
     #[arg(long, value_name = "TEXT", required = true)]
     reason: String,
+    /// Keep a backup of state and configuration, verify afterwards, append the record
+    #[arg(long, conflicts_with_all = ["lift", "rule", "dry_run"])]
+    standard: bool,
+    /// Do everything but the rollback: the drill, which is recorded as such
+    #[arg(long, conflicts_with_all = ["lift", "rule"])]
+    dry_run: bool,
     /// End the hold of a rollback; switches nothing on by itself
     #[arg(long, conflicts_with = "rule")]
     lift: bool,
@@ -51,15 +66,28 @@ pub struct Args {
 /// # Errors
 /// When neither the sidecar nor its state directory can be reached, or it refuses.
 pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
-    let mut sidecar = args.sidecar.find()?;
-    if let Some(directory) = args.state_dir {
-        sidecar.state_dir = directory;
-    }
+    let sidecar = args.sidecar.find_anyway(args.state_dir.as_deref())?;
     let mut body = json!({ "reason": args.reason });
     add(&mut body, "sudo_user", sudo_user());
     if args.lift {
         let told = sidecar.done(&Method::POST, "/v1/rollback/lift", Some(&body))?;
         return show(&told, output);
+    }
+    if args.dry_run {
+        body["dry_run"] = json!(true);
+        let began = clock::monotonic();
+        let told = sidecar.done(&Method::POST, "/v1/rollback", Some(&body))?;
+        return drilled(&told, clock::monotonic().duration_since(began).as_millis(), output);
+    }
+    if args.standard {
+        body["kind"] = json!("standard");
+        let done = standard::run(&sidecar, &args.reason, &body)?;
+        if output.is_json() {
+            output.json(&done.to_json())?;
+        } else {
+            output.text(of_standard(&done))?;
+        }
+        return Ok(if done.is_good() && done.told["durable"] == true { Answer::Done } else { Answer::No });
     }
     let for_a_rule = args.rule.is_some();
     add(&mut body, "rule", args.rule);
@@ -78,6 +106,38 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
         }
         Err(unanswered) => without_an_answer(&sidecar, &args.reason, &unanswered.to_string(), output),
     }
+}
+
+fn drilled(told: &Value, millis: u128, output: &Output) -> Result<Answer, CliError> {
+    if output.is_json() {
+        let mut told = told.clone();
+        told["drill"] = json!({ "answered_in_ms": u64::try_from(millis).unwrap_or(u64::MAX) });
+        output.json(&told)?;
+    } else {
+        let (mode, percentage) = (told["mode"].as_str().unwrap_or_default(), &told["percentage"]);
+        let disk = told["trouble"].as_str().map_or_else(
+            || "the state directory takes it".to_owned(),
+            |trouble| format!("IT WOULD NOT SURVIVE THE PROCESS: {trouble}"),
+        );
+        output.text(format!(
+            "drill: nothing changed. A rollback would go from {mode} at {percentage} % to log, and hold.\n\
+             The sidecar answered in {millis} ms; {disk}."
+        ))?;
+    }
+    Ok(if told["durable"] == true { Answer::Done } else { Answer::No })
+}
+
+fn of_standard(done: &standard::Done) -> String {
+    let mut text = status::moved(&done.told);
+    let _ = write!(text, "\n{:<14}{}", "backup", done.backup.display());
+    for check in &done.checks {
+        let verdict = if check.passed { "ok" } else { "FAILED" };
+        let _ = write!(text, "\n{:<14}{}: {}", verdict, check.name, check.found);
+    }
+    for problem in &done.problems {
+        let _ = write!(text, "\n{:<14}{problem}", "PROBLEM");
+    }
+    text
 }
 
 /// Nobody answered: the marker, and a signal.

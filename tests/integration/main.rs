@@ -40,6 +40,7 @@ mod report;
 mod retry;
 mod rules;
 mod sampling;
+mod steering;
 mod streaming;
 mod support;
 mod systemd_boot;

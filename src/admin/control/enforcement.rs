@@ -30,6 +30,8 @@ pub(super) struct RollbackBody {
     reason: String,
     kind: Option<String>,
     rule: Option<Box<str>>,
+    #[serde(default)]
+    dry_run: bool,
     sudo_user: Option<String>,
 }
 
@@ -92,7 +94,9 @@ pub(super) async fn rollback(state: &ControlState, uid: u32, body: RollbackBody)
         Ok(why) => why,
         Err(problem) => return bad(problem),
     };
-    moved(state, who(uid, body.sudo_user.as_deref()), Wish::RollBack { kind, rule: body.rule, why }).await
+    let by = who(uid, body.sudo_user.as_deref());
+    let wish = if body.dry_run { Wish::Drill { why } } else { Wish::RollBack { kind, rule: body.rule, why } };
+    moved(state, by, wish).await
 }
 
 pub(super) async fn lift(state: &ControlState, uid: u32, body: LiftBody) -> Answer {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | what is in force, since when, by whom, why; listeners, upstreams, keys, audit |
 //! | `PUT /v1/enforcement` | mode and percentage, of the whole or of a rule |
-//! | `POST /v1/rollback` | back to `log`, at once, held |
+//! | `POST /v1/rollback` | back to `log`, at once, held; with `dry_run` everything but that |
 //! | `POST /v1/rollback/lift` | ends the hold |
 //! | `GET /v1/override/grants` | which overrides are granted, by whom, why, how often used |
 //! | `POST /v1/override/grants` | grants one; the only answer that ever holds its token |

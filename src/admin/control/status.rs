@@ -1,4 +1,4 @@
-//! `GET /v1/status`: how it stands.
+//! `GET /v1/status`: how it stands, put together from what others keep; nothing is counted here.
 
 use super::{ControlState, grants};
 use crate::clock;
@@ -27,6 +27,7 @@ pub(super) fn status(control: &ControlState) -> Value {
             "rules": config.rules.rules().len(),
             "last_reload_refused": control.readiness.is_reload_refused(),
             "state_dir": config.state_dir,
+            "files": config.files.iter().map(|file| &file.path).collect::<Vec<_>>(),
         },
         "keys": { "services": snapshot.keys.ids().map(|id| id.as_str()).collect::<Vec<_>>(),
                   "unavailable": snapshot.keys.is_unavailable() },
