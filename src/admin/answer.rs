@@ -37,7 +37,9 @@ pub(super) fn answer(state: &AdminState, head: &Parts) -> Response<Full<Bytes>> 
 }
 
 fn metrics(state: &AdminState, headers: &HeaderMap) -> Response<Full<Bytes>> {
-    let text = state.metrics.openmetrics(clock::monotonic());
+    let now = clock::monotonic();
+    let text = state.metrics.openmetrics(now);
+    state.metrics.scraped(now);
     if wants_plain(headers) {
         respond(StatusCode::OK, PLAIN_METRICS, plain_text(&text))
     } else {

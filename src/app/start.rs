@@ -249,6 +249,7 @@ impl App {
                 readiness: Arc::clone(&readiness),
                 grants: Arc::clone(&shared.grants),
                 probes: Arc::clone(&shared.probes),
+                metrics: Arc::clone(&shared.metrics),
                 audit: shared.audit.clone(),
                 allowed_hosts: Arc::clone(&admin_state.allowed_hosts),
                 orders: order,

@@ -28,6 +28,12 @@ pub const AUTH_DURATION: Family =
 /// A number of services.
 pub const ACTIVE_SERVICES: Family =
     family("service_auth_active_services", "Services that authenticated within the last 15 minutes");
+/// Seconds, by `service_id`.
+pub const CALLER_SKEW: Family = family(
+    "countersign_caller_skew_seconds",
+    "The caller's clock minus ours: the median of its last authenticated calls (five on each worker), as long as the last one is not \
+     older than 15 minutes",
+);
 /// Days, by `service_id`.
 pub const KEY_TTL: Family = family(
     "service_key_ttl_days",

@@ -40,6 +40,7 @@ use crate::snapshot::SnapshotCell;
 use crate::state::grant_keeper::GrantKeeper;
 use crate::state::standing::Standing;
 use crate::telemetry::audit::AuditQueue;
+use crate::telemetry::metrics::Metrics;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,6 +58,8 @@ pub struct ControlState {
     pub grants: Arc<GrantKeeper>,
     /// Tests that are announced.
     pub probes: Arc<ProbeTable>,
+    /// Who watches, and whose clock is off.
+    pub metrics: Arc<Metrics>,
     /// Counts of records.
     pub audit: AuditQueue,
     /// `[admin].allowed_hosts`, as on the read-only listener.

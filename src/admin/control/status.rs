@@ -6,6 +6,7 @@ use crate::config::{Config, Side};
 use crate::rollout::state::EnforcementState;
 use crate::telemetry::time::rfc3339_seconds;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// The whole answer.
 pub(super) fn status(control: &ControlState) -> Value {
@@ -13,10 +14,12 @@ pub(super) fn status(control: &ControlState) -> Value {
     let config = &snapshot.config;
     let trouble = control.standing.trouble();
     let audit = control.audit.counts();
+    let now = clock::monotonic();
+    let skew = |(id, seconds): (Arc<str>, i32)| (id.to_string(), json!({ "skew_seconds": seconds }));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "process": std::process::id(),
-        "uptime_seconds": clock::monotonic().duration_since(control.started).as_secs(),
+        "uptime_seconds": now.duration_since(control.started).as_secs(),
         "service": config.service.as_ref().map(|service| service.id.as_str()),
         "ready": control.readiness.reasons().is_empty(),
         "reasons": control.readiness.reasons(),
@@ -33,6 +36,8 @@ pub(super) fn status(control: &ControlState) -> Value {
                   "unavailable": snapshot.keys.is_unavailable() },
         "listeners": config.sides().map(|side| listener(config, side)).collect::<Vec<_>>(),
         "upstreams": upstreams(control),
+        "callers": control.metrics.caller_skews(now).into_iter().map(skew).collect::<Map<_, _>>(),
+        "monitoring": { "scraped_seconds_ago": control.metrics.since_scrape(now).map(|ago| ago.as_secs()) },
         "audit": { "queued": audit.queued, "written": audit.written, "dropped": audit.dropped, "lost": audit.lost },
     })
 }

@@ -119,6 +119,9 @@ impl Scrape {
         self.counter(names::ATTEMPTS, attempts);
         self.histogram(names::AUTH_DURATION, metrics, |worker| &worker.auth);
         let since = now.saturating_duration_since(metrics.epoch);
+        let skews = metrics.services.skews(since, ACTIVE_WINDOW).into_iter();
+        let skews = skews.map(|(id, seconds)| (vec![("service_id", id.to_string())], f64::from(seconds)));
+        self.families.push((names::CALLER_SKEW, Samples::Gauge(skews.collect())));
         self.gauge(names::ACTIVE_SERVICES, metrics.services.active(since, ACTIVE_WINDOW) as f64);
     }
 
@@ -379,4 +382,4 @@ fn sum(metrics: &Metrics, of: impl Fn(&WorkerMetrics) -> &Count) -> u64 {
 }
 
 /// How long after its last success a service counts as active.
-const ACTIVE_WINDOW: Duration = Duration::from_secs(15 * 60);
+pub(super) const ACTIVE_WINDOW: Duration = Duration::from_secs(15 * 60);

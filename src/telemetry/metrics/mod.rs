@@ -14,7 +14,7 @@ use crate::upstream::health::UpstreamHealth;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod cells;
 mod drawn;
@@ -54,6 +54,8 @@ pub struct Metrics {
     overlaps: Mutex<Vec<(String, u64)>>,
     drawn: Mutex<DrawnWindow>,
     rollout: Rollout,
+    /// Whole seconds from the start to the last scrape, plus one; 0: never.
+    last_scrape: AtomicU64,
 }
 
 /// Which upstream fault answered 502, 503 or 504; the code in `X-Countersign-Error`.
@@ -127,6 +129,7 @@ impl Metrics {
             overlaps: Mutex::default(),
             drawn: Mutex::default(),
             rollout: Rollout::default(),
+            last_scrape: AtomicU64::new(0),
         }
     }
 
@@ -194,6 +197,23 @@ impl Metrics {
     /// Shows these upstreams' health.
     pub fn watch_upstreams(&self, upstreams: Vec<Arc<UpstreamHealth>>) {
         *self.upstreams.lock().unwrap_or_else(PoisonError::into_inner) = upstreams;
+    }
+
+    /// Somebody took the exposition.
+    pub fn scraped(&self, now: Instant) {
+        let seconds = now.saturating_duration_since(self.epoch).as_secs() + 1;
+        self.last_scrape.fetch_max(seconds, Ordering::Relaxed);
+    }
+
+    /// How long ago somebody last did; `None`: never.
+    pub fn since_scrape(&self, now: Instant) -> Option<Duration> {
+        let last = self.last_scrape.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(now.saturating_duration_since(self.epoch).saturating_sub(Duration::from_secs(last)))
+    }
+
+    /// The clock of each service that called lately, minus ours, in seconds.
+    pub fn caller_skews(&self, now: Instant) -> Vec<(Arc<str>, i32)> {
+        self.services.skews(now.saturating_duration_since(self.epoch), exposition::ACTIVE_WINDOW)
     }
 
     /// The exposition in the OpenMetrics text format. `now`: for what is over a window.

@@ -7,7 +7,7 @@
 use crate::telemetry::names::{NO_SERVICE, UNKNOWN_SERVICE};
 use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +66,34 @@ struct Shard {
     errors: AtomicU64,
     /// Failing checks of a known peer.
     broken: AtomicU64,
+    skews: LastSkews,
+}
+
+/// The clock of a caller minus ours in its last authenticated calls, seconds. One worker writes and anybody reads, so a store is all that
+/// a call costs; a reader that meets a writer sees one skew more or less.
+#[derive(Debug, Default)]
+struct LastSkews {
+    seconds: [AtomicI32; LAST_SKEWS],
+    /// How many there ever were.
+    count: AtomicU32,
+}
+
+/// Of each worker; as many as leave a shard on its one cache line.
+const LAST_SKEWS: usize = 5;
+
+impl LastSkews {
+    fn note(&self, seconds: i32) {
+        let count = self.count.load(Ordering::Relaxed);
+        self.seconds[count as usize % LAST_SKEWS].store(seconds, Ordering::Relaxed);
+        // Never back to "none" when it wraps.
+        let next = if count == u32::MAX - LAST_SKEWS as u32 { LAST_SKEWS as u32 } else { count + 1 };
+        self.count.store(next, Ordering::Relaxed);
+    }
+
+    fn all(&self) -> impl Iterator<Item = i32> {
+        let known = (self.count.load(Ordering::Relaxed) as usize).min(LAST_SKEWS);
+        self.seconds[..known].iter().map(|seconds| seconds.load(Ordering::Relaxed))
+    }
 }
 
 impl Services {
@@ -114,6 +142,30 @@ impl Services {
                 series.last_success.fetch_max(seconds, Ordering::Relaxed);
             }
         }
+    }
+
+    /// The clock of this service minus ours, as the timestamp of an authenticated call says.
+    pub(super) fn skewed(&self, worker: usize, id: &str, seconds: i64) {
+        if let Some(series) = self.table.load().get(id) {
+            // Within the window of the signature, so it fits.
+            let seconds = i32::try_from(seconds).unwrap_or(if seconds < 0 { i32::MIN } else { i32::MAX });
+            series.shards[worker].skews.note(seconds);
+        }
+    }
+
+    /// How far each configured service's clock is off: the median of its last authenticated calls (five on each worker). Only of those
+    /// that had one within the window before `since`: an old skew tells nothing.
+    pub(super) fn skews(&self, since: Duration, window: Duration) -> Vec<(Arc<str>, i32)> {
+        let oldest = (since.as_secs() + 1).saturating_sub(window.as_secs());
+        let table = self.table.load();
+        let recent = table.values().filter(|series| {
+            let last = series.last_success.load(Ordering::Relaxed);
+            last > 0 && last >= oldest
+        });
+        let mut skews: Vec<_> =
+            recent.filter_map(|series| Some((Arc::clone(&series.id), series.median_skew()?))).collect();
+        skews.sort();
+        skews
     }
 
     /// An authenticated call of this service was answered 5xx.
@@ -180,13 +232,19 @@ impl Series {
 
     fn health(&self) -> [u64; 3] {
         let mut sum = [0; 3];
-        for Shard { attempts, errors, broken } in &self.shards {
+        for Shard { attempts, errors, broken, skews: _ } in &self.shards {
             let [success, _, _] = attempts;
             for (sum, count) in sum.iter_mut().zip([success, errors, broken]) {
                 *sum += count.load(Ordering::Relaxed);
             }
         }
         sum
+    }
+
+    fn median_skew(&self) -> Option<i32> {
+        let mut all: Vec<i32> = self.shards.iter().flat_map(|shard| shard.skews.all()).collect();
+        let middle = all.len().checked_sub(1)? / 2;
+        Some(*all.select_nth_unstable(middle).1)
     }
 
     fn counts(&self) -> [u64; 3] {
@@ -266,6 +324,25 @@ mod tests {
         assert_eq!(services.active(minutes(6), window), 2);
         assert_eq!(services.active(minutes(16), window), 1);
         assert_eq!(services.active(minutes(21), window), 0);
+    }
+
+    #[test]
+    fn skew_is_the_median_of_the_last_calls_of_configured_services_that_called_lately() {
+        let services = Services::new(2);
+        let (window, minutes) = (Duration::from_secs(900), |n: u64| Duration::from_secs(n * 60));
+        services.set(["a", "b", "quiet"]);
+        for (worker, skew) in [(0, 900), (0, -2), (0, -2), (0, -2), (0, -2), (0, -7), (1, 3)] {
+            services.skewed(worker, "a", skew);
+        }
+        services.count(0, Some("a"), false, Success, minutes(1));
+        services.skewed(0, "b", i64::MIN);
+        services.count(0, Some("b"), false, Success, minutes(20));
+        services.skewed(0, "stranger", 5);
+        let of =
+            |at| services.skews(at, window).into_iter().map(|(id, skew)| (id.to_string(), skew)).collect::<Vec<_>>();
+        assert_eq!(of(minutes(1)), [("a".to_owned(), -2), ("b".to_owned(), i32::MIN)]);
+        assert_eq!(of(minutes(21)), [("b".to_owned(), i32::MIN)], "an old skew is none");
+        assert_eq!(size_of::<Shard>(), 64, "a line of its own, and no more");
     }
 
     #[test]

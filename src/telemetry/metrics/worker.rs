@@ -144,7 +144,11 @@ impl WorkerMetrics {
                 AttemptResult::Override
             }
         };
-        let id = decision.service.as_ref().map(|service| service.id().as_str()).or(claimed);
+        let proved = decision.service.as_ref().map(|service| service.id().as_str());
+        if let (Some(id), Some(seconds), AttemptResult::Success) = (proved, decision.skew_seconds, result) {
+            self.services.skewed(self.index, id, seconds);
+        }
+        let id = proved.or(claimed);
         // a malformed id is not nobody's
         let anonymous = reason != Some(Refusal::MalformedSignature);
         self.services.count(self.index, id, anonymous, result, now.saturating_duration_since(self.epoch));
