@@ -38,6 +38,30 @@ proptest! {
         }
     }
 
+    /// What an override grant is judged by: no disguise of a guarded path is covered by a pattern that the path itself is not.
+    #[test]
+    fn no_encoding_brings_a_guarded_path_under_a_pattern(
+        set in prop::sample::select(fleet::sets()),
+        path in fleet::path(),
+        spelling in fleet::spelling(),
+        pattern in prop::sample::select(&["/api/npu", "/api/internal", "/api/*/results", "=/api/browser/logs", "/api"][..]),
+    ) {
+        let written: Pattern = pattern.parse().unwrap();
+        let covers = |path: &str| {
+            set.every_service_reading("POST", &Readings::of(path), |reading| match reading.case() {
+                Case::Lowered => written.lowered().covers(reading.text()),
+                Case::Kept | Case::Either => written.covers(reading.text()),
+            })
+        };
+        let spelled = spelling.of(&path);
+        if covers(&spelled) && classify(&set, "POST", &path).class() == Service {
+            prop_assert!(covers(&path), "{} {} under {}", path, spelled, pattern);
+        }
+        if written.covers(&path) && !path.contains(['%', ';', '\\', '.']) && !path.contains("//") {
+            prop_assert!(covers(&path), "{} is under {}", path, pattern);
+        }
+    }
+
     #[test]
     fn the_index_agrees_with_a_naive_search(
         rules in naive::rules(),
