@@ -25,7 +25,7 @@
 //! and [`state`] (secrets and state kept elsewhere), [`wire`] (bytes on sockets), [`tls`] (certificates and
 //! handshakes), [`proxy`] and [`upstream`] (the network, downstream and
 //! upstream), [`telemetry`] and [`admin`] (those who watch), [`systemd`] (the service manager), [`cli`] (the operator's
-//! hands), [`app`] (wiring). [`snapshot`] holds what one request is judged by: configuration, keys and enforcement of one
+//! hands), [`explain`] (a request's fate, told beforehand), [`app`] (wiring). [`snapshot`] holds what one request is judged by: configuration, keys and enforcement of one
 //! generation.
 //!
 //! Where a doc says *the contract*, it means the promises on the wire that callers, upstreams and operators rely on, in
@@ -51,6 +51,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod explain;
 pub mod keys;
 pub mod proxy;
 pub mod snapshot;

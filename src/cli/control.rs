@@ -14,6 +14,7 @@ use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -209,6 +210,20 @@ async fn exchange(socket: &Path, method: &Method, path: &str, body: Option<&Valu
     connection.abort();
     let body = serde_json::from_slice(&bytes.to_bytes()).map_err(|error| silent(&error))?;
     Ok(Answered { status, body })
+}
+
+/// As part of a query: all but what never has a meaning of its own as `%XX`.
+pub fn percent_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte.into());
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 /// Longer than the sidecar waits for its disk.

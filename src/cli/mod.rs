@@ -23,7 +23,6 @@ mod key_source;
 pub mod keys;
 pub mod learn;
 pub mod man;
-mod offline;
 pub mod output;
 pub mod override_grants;
 pub mod reload;

@@ -9,6 +9,7 @@
 //! | `GET /v1/override/grants` | which overrides are granted, by whom, why, how often used |
 //! | `POST /v1/override/grants` | grants one; the only answer that ever holds its token |
 //! | `DELETE /v1/override/grants/ID` | revokes it |
+//! | `GET /v1/explain` | what would happen to a request now, and why |
 //! | `POST /v1/reload` | loads the configuration anew |
 //! | `POST /v1/probes` | announces tests: a secret that lets them be counted nowhere |
 //! | `GET`, `DELETE /v1/probes/ID` | what those tests were judged; ends the announcement |
@@ -25,8 +26,10 @@
 
 mod answer;
 mod enforcement;
+mod explain;
 mod grants;
 mod probes;
+mod query;
 mod routes;
 mod serve;
 mod status;

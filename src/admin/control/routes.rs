@@ -4,7 +4,7 @@
 //! table is not there: paths are compared byte by byte, nothing is decoded, cleaned or cut.
 
 use super::answer::{Answer, body, json, not_allowed, refusal};
-use super::{ControlState, enforcement, grants, probes, status};
+use super::{ControlState, enforcement, explain, grants, probes, status};
 use crate::admin::gate::{Refused, admit_control};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
@@ -25,6 +25,7 @@ pub(super) enum Endpoint {
     Announce,
     Announced,
     EndAnnouncement,
+    Explain,
 }
 
 /// Paths and their methods; GET covers HEAD, and `{id}` is one segment that is not empty.
@@ -38,6 +39,7 @@ pub(super) const TABLE: &[(&str, &[(&str, Endpoint)])] = &[
     ("/v1/reload", &[("POST", Endpoint::Reload)]),
     ("/v1/probes", &[("POST", Endpoint::Announce)]),
     ("/v1/probes/{id}", &[("GET", Endpoint::Announced), ("DELETE", Endpoint::EndAnnouncement)]),
+    ("/v1/explain", &[("GET", Endpoint::Explain)]),
 ];
 
 /// Answers one request of somebody who may ask.
@@ -73,6 +75,7 @@ pub(super) async fn answer(state: &ControlState, uid: u32, request: Request<Inco
         Endpoint::Enforce => enforcement::put(state, uid, read!()).await,
         Endpoint::RollBack => enforcement::rollback(state, uid, read!()).await,
         Endpoint::Lift => enforcement::lift(state, uid, read!()).await,
+        Endpoint::Explain => explain::explain(state, head.uri.query()),
         Endpoint::Reload => enforcement::reload(state, uid, read!()).await,
         Endpoint::Grants => json(StatusCode::OK, &grants::list(state)),
         Endpoint::Grant => grants::grant(state, uid, read!()).await,

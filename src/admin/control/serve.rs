@@ -132,4 +132,5 @@ const FINISH: Duration = Duration::from_secs(1);
 /// After a failed accept.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_HEADERS: usize = 64;
-const MAX_HEAD: usize = 16 * 1024;
+/// A path to be explained can be long.
+const MAX_HEAD: usize = 64 * 1024;

@@ -1,8 +1,8 @@
 //! The checks of one request, made by the code that the proxy runs, with what each of them said.
 
 use super::words;
-use crate::cli::offline::{self, Circumstances};
 use crate::config::Config;
+use crate::explain::alone::{self, Circumstances};
 use crate::keys::key_file::KeyFile;
 use crate::keys::record::KeyRecord;
 use crate::policy::decision::{Decision, Refusal};
@@ -206,7 +206,7 @@ fn judged(config: &Config, facts: &RequestFacts<'_>, keys: &[Known], question: &
         now: question.now,
         draw: 0,
     };
-    let decision = offline::judged(config, facts, |id| lookup(keys, id), &circumstances);
+    let decision = alone::judged(config, facts, |id| lookup(keys, id), &circumstances);
     let rule = decision.classification.named_rule().map(|index| config.rules.rule(index).name.to_string());
     Judged { decision, rule, mode: config.enforcement.mode }
 }

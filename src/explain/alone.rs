@@ -14,17 +14,21 @@ use crate::request::facts::RequestFacts;
 use crate::signature::verify::KeyLookup;
 
 /// The circumstances that the question sets, and not the configuration.
-pub(super) struct Circumstances<'c> {
-    pub(super) enforcement: Enforcement,
+pub struct Circumstances<'c> {
+    /// What is in force.
+    pub enforcement: Enforcement,
     /// As a running sidecar has them set; none without one.
-    pub(super) rule_percentages: &'c [Option<Percentage>],
-    pub(super) window_seconds: u64,
-    pub(super) now: u64,
-    pub(super) draw: u64,
+    pub rule_percentages: &'c [Option<Percentage>],
+    /// How far a caller's clock may be off.
+    pub window_seconds: u64,
+    /// Seconds since the epoch.
+    pub now: u64,
+    /// What is drawn where enforcement is not whole.
+    pub draw: u64,
 }
 
 /// The decision about these facts.
-pub(super) fn judged<'k>(
+pub fn judged<'k>(
     config: &Config,
     facts: &RequestFacts<'_>,
     lookup: impl FnOnce(&str) -> KeyLookup<'k>,

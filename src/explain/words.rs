@@ -1,6 +1,6 @@
 //! The explanation in words, readings grouped by what they fall under, and as JSON with every one of them.
 
-use super::report::{Fate, Judged, ReadingRow, Report, RuleRow, Verdict};
+use super::report::{Fate, Held, Judged, ReadingRow, Report, RuleRow, Verdict};
 use crate::policy::decision::{Outcome, Refusal};
 use crate::policy::enforcement::{Enforcement, Mode};
 use crate::proxy::{head_fault_status, refusal_status};
@@ -18,10 +18,24 @@ const WIDEST: usize = 44;
 
 impl Report {
     /// For people.
-    pub(super) fn to_text(&self) -> String {
+    pub fn to_text(&self) -> String {
         let mut text = format!("{} {}\n", printable(&self.method), printable(&self.path));
         if let Some(query) = &self.query {
             line(&mut text, "query", &format!("?{} does not count, for the class or for hmac-v1", printable(query)));
+        }
+        if let Some(live) = &self.live {
+            line(
+                &mut text,
+                "by",
+                &format!("the running sidecar, generation {} of its configuration", live.generation),
+            );
+            if let Some(Held { kind, since, by, why }) = &live.hold {
+                line(
+                    &mut text,
+                    "held",
+                    &format!("by a rollback ({kind}) since {since}, by {by}: {}", printable(why)),
+                );
+            }
         }
         match &self.verdict {
             Verdict::Malformed(fault) => {
@@ -36,8 +50,11 @@ impl Report {
     }
 
     /// For programs.
-    pub(super) fn to_json(&self) -> Value {
-        let request = json!({ "method": self.method, "path": self.path, "query": self.query });
+    pub fn to_json(&self) -> Value {
+        let hold = |held: &Held| json!({ "kind": held.kind, "since": held.since, "by": held.by, "reason": held.why });
+        let live = self.live.as_ref();
+        let live = live.map(|live| json!({ "generation": live.generation, "hold": live.hold.as_ref().map(hold) }));
+        let request = json!({ "method": self.method, "path": self.path, "query": self.query, "live": live });
         let rest = match &self.verdict {
             Verdict::Malformed(fault) => json!({
                 "malformed": {
@@ -190,6 +207,7 @@ impl Judged {
                 "name": rule.name,
                 "callers": rule.callers,
                 "enforce": rule.enforce.map(|percentage| percentage.value()),
+                "set": rule.set.map(|percentage| percentage.value()),
             })
         });
         let fate = |fate: Fate| {
@@ -244,7 +262,8 @@ impl RuleRow {
             Some(callers) => callers.join(", "),
         };
         let own = self.enforce.map_or(String::new(), |percentage| format!("; enforce = {}", percentage.value()));
-        format!("{:?}, callers: {callers}{own}", self.name)
+        let set = self.set.map_or(String::new(), |percentage| format!("; set to {percentage} while running"));
+        format!("{:?}, callers: {callers}{own}{set}", self.name)
     }
 }
 

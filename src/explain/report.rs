@@ -1,6 +1,6 @@
 //! What there is to tell of one request: its readings, its class, and what would come of it.
 
-use crate::cli::offline::{Circumstances, judged};
+use super::alone::{Circumstances, judged};
 use crate::clock;
 use crate::config::Config;
 use crate::policy::decision::{Decision, Outcome, Refusal};
@@ -19,23 +19,66 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 /// Everything that is told.
-pub(super) struct Report {
+pub struct Report {
     pub(super) method: String,
     /// Without the query; all of it when it cannot be read.
     pub(super) path: String,
     pub(super) query: Option<String>,
-    pub(super) verdict: Verdict,
+    /// What was found.
+    pub verdict: Verdict,
+    pub(super) live: Option<Live>,
+}
+
+/// What counts beside the configuration.
+#[derive(Debug)]
+pub struct InForce<'f> {
+    /// Mode and percentage.
+    pub enforcement: Enforcement,
+    /// Percentages set for rules while running, in their order; empty where none is.
+    pub rule_percentages: &'f [Option<Percentage>],
+    /// Where a running sidecar is asked.
+    pub live: Option<Live>,
+}
+
+/// How the running sidecar stands.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// The configuration it judges by.
+    pub generation: u64,
+    /// Nothing is switched on before an operator lifts it.
+    pub hold: Option<Held>,
+}
+
+/// A rollback that holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// How it came about.
+    pub kind: &'static str,
+    /// RFC 3339.
+    pub since: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+impl InForce<'_> {
+    /// The configuration's own word.
+    pub fn configured(config: &Config) -> InForce<'static> {
+        InForce { enforcement: config.enforcement, rule_percentages: &[], live: None }
+    }
 }
 
 /// Can the request be read at all?
-pub(super) enum Verdict {
+pub enum Verdict {
     /// No: refused in both modes, whatever the rules say.
     Malformed(HeadFault),
+    /// Yes.
     Judged(Box<Judged>),
 }
 
 /// What the rules say, and what follows.
-pub(super) struct Judged {
+pub struct Judged {
     pub(super) readings: Vec<ReadingRow>,
     pub(super) overlong: bool,
     pub(super) class: Class,
@@ -51,7 +94,7 @@ pub(super) struct Judged {
     /// The same for every other service that has a key.
     pub(super) others: Fate,
     /// The same for the service that was asked about.
-    pub(super) asked: Option<Fate>,
+    pub asked: Option<Fate>,
 }
 
 /// One reading of the path.
@@ -78,11 +121,13 @@ pub(super) struct RuleRow {
     /// `None`: any known service.
     pub(super) callers: Option<Vec<String>>,
     pub(super) enforce: Option<Percentage>,
+    /// Set while running; counts instead.
+    pub(super) set: Option<Percentage>,
 }
 
 /// What comes of a request, whatever it is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub enum Fate {
     /// Always the same.
     Certain(Outcome, Option<Refusal>),
     /// Refused as often as the effective percentage says, else `would_refuse`.
@@ -91,33 +136,47 @@ pub(super) enum Fate {
 
 impl Report {
     /// Reads, judges and collects.
-    pub(super) fn of(config: &Config, method: &str, target: &str, asked: Option<&ServiceId>) -> Report {
+    pub fn of(
+        config: &Config,
+        in_force: InForce<'_>,
+        method: &str,
+        target: &str,
+        asked: Option<&ServiceId>,
+    ) -> Report {
         let text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let limits =
             HeadLimits { head: config.limits.head, target: config.limits.target, fields: config.limits.headers };
-        match RequestHead::parse(text.as_bytes(), &limits) {
+        let splits = |text: &str| text.contains([' ', '\r', '\n']);
+        let parsed = match RequestHead::parse(text.as_bytes(), &limits) {
+            // A line of its own inside would be read as a field, and the answer be about another request.
+            Ok(_) if splits(method) || splits(target) => Err(HeadFault::RequestLine),
+            parsed => parsed,
+        };
+        match parsed {
             Err(fault) => Report {
                 method: method.to_owned(),
                 path: target.to_owned(),
                 query: None,
                 verdict: Verdict::Malformed(fault),
+                live: in_force.live,
             },
             Ok(head) => Report {
                 method: head.method().to_owned(),
                 path: head.path().to_owned(),
                 query: head.query().map(str::to_owned),
-                verdict: Verdict::Judged(Box::new(Judged::of(config, &head, asked))),
+                verdict: Verdict::Judged(Box::new(Judged::of(config, &in_force, &head, asked))),
+                live: in_force.live,
             },
         }
     }
 }
 
 impl Judged {
-    fn of(config: &Config, head: &RequestHead, asked: Option<&ServiceId>) -> Judged {
+    fn of(config: &Config, in_force: &InForce<'_>, head: &RequestHead, asked: Option<&ServiceId>) -> Judged {
         let readings = Readings::of(head.path());
         let trace = config.rules.trace(head.method(), &readings);
         let classification = &trace.classification;
-        let bench = Bench::new(config, head);
+        let bench = Bench::new(config, in_force, head);
         let (unsigned, decision) = bench.fate(None);
         let class = classification.class();
         let known = match class {
@@ -131,9 +190,9 @@ impl Judged {
             readings: trace.steps.iter().map(|step| ReadingRow::of(&config.rules, step)).collect(),
             overlong: readings.is_overlong(),
             class,
-            rules: classification.rules().iter().map(|index| RuleRow::of(&config.rules, *index)).collect(),
+            rules: classification.rules().iter().map(|index| RuleRow::of(&config.rules, in_force, *index)).collect(),
             named: classification.named_rule().map(|index| config.rules.rule(index).name.to_string()),
-            enforcement: config.enforcement,
+            enforcement: in_force.enforcement,
             percentage: decision.percentage,
             unsigned,
             signed,
@@ -160,16 +219,17 @@ impl ReadingRow {
 }
 
 impl RuleRow {
-    fn of(rules: &RuleSet, index: RuleIndex) -> RuleRow {
+    fn of(rules: &RuleSet, in_force: &InForce<'_>, index: RuleIndex) -> RuleRow {
         let rule = rules.rule(index);
+        let set = in_force.rule_percentages.get(index.0 as usize).copied().flatten();
         let callers = rule.callers.as_ref().map(|callers| callers.iter().map(ToString::to_string).collect());
-        RuleRow { name: rule.name.to_string(), callers, enforce: rule.enforce }
+        RuleRow { name: rule.name.to_string(), callers, enforce: rule.enforce, set }
     }
 }
 
 impl Fate {
     /// Does it pass the checks? (In mode `log` it goes through even if not.)
-    pub(super) const fn is_allowed(self) -> bool {
+    pub const fn is_allowed(self) -> bool {
         matches!(self, Fate::Certain(Outcome::Allow | Outcome::Authenticated | Outcome::Override, _))
     }
 }
@@ -192,15 +252,16 @@ fn stranger(known: &BTreeSet<ServiceId>) -> ServiceId {
 /// Where a request is judged as the sidecar would, with a key and tables that nothing else knows.
 struct Bench<'b> {
     config: &'b Config,
+    in_force: &'b InForce<'b>,
     head: &'b RequestHead,
     keys: ServiceKeys,
 }
 
 impl<'b> Bench<'b> {
-    fn new(config: &'b Config, head: &'b RequestHead) -> Bench<'b> {
+    fn new(config: &'b Config, in_force: &'b InForce<'b>, head: &'b RequestHead) -> Bench<'b> {
         #[expect(clippy::unwrap_used, reason = "64 letters are a key")]
         let key = ServiceKey::from_text(&"e".repeat(64)).unwrap();
-        Bench { config, head, keys: ServiceKeys::single(key) }
+        Bench { config, in_force, head, keys: ServiceKeys::single(key) }
     }
 
     /// What comes of it at every draw, and one of the decisions.
@@ -230,8 +291,8 @@ impl<'b> Bench<'b> {
             is_probe: false,
         };
         let circumstances = Circumstances {
-            enforcement: Enforcement { sampling: Sampling::Random, ..self.config.enforcement },
-            rule_percentages: &[],
+            enforcement: Enforcement { sampling: Sampling::Random, ..self.in_force.enforcement },
+            rule_percentages: self.in_force.rule_percentages,
             window_seconds: self.config.signature.window_seconds,
             now,
             draw,
