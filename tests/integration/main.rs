@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "in tests a broken assumption must end the test, loudly")]
 
 mod admin_listener;
+mod admin_socket;
 mod architecture;
 mod audit_full;
 mod audit_trail;

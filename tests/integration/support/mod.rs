@@ -3,6 +3,7 @@
 //! Everything here is written from the contract on the wire, never from `src`: a signer, a parser of messages and a
 //! recording upstream that reused our own code would repeat our own mistakes.
 
+pub(crate) mod control;
 pub(crate) mod frames;
 pub(crate) mod h2_server;
 pub(crate) mod hpack;

@@ -1,0 +1,4 @@
+//! The control API of the running program: who may ask, what is refused, what it tells, and that its description is true.
+
+mod explain;
+mod who_may;
