@@ -138,9 +138,10 @@ impl App {
         let descriptors = process::raise_descriptor_limit();
         let state_dir = StateDir::hold(&config.state_dir)?;
         let used_before = state_dir.is_used();
-        let salt = state_dir.salt()?;
         let kept_grants = KeptGrants::read(&config.state_dir);
         let begun = Begun::read(&config, used_before).map_err(part("the writer of state"))?;
+        // Last: that it is there says that the rest should be, too.
+        let salt = state_dir.salt()?;
         let made = keys::make_first(&config)?;
         if made {
             // What we wrote ourselves is no change to be told of.

@@ -77,8 +77,17 @@ impl Begun {
         {
             tracing::warn!(%error, "the state that cannot be relied on could not be set aside");
         }
+        // Before the first request, and by ourselves: who is killed a moment later finds it.
+        let written = marker.as_ref().map_or(Ok(()), |_| files.mark(&state.last.why));
+        let written = written.and_then(|()| files.write(&stored::to_text(&state)));
         let writer = StateWriter::start(files.clone())?;
         let standing = Arc::new(Standing::new(state));
+        if let Err(error) = written {
+            let problem =
+                format!("cannot write the state of enforcement in {}: {error}", files.directory().display());
+            tracing::error!(problem, "what is in force is in memory only: it would not survive this process");
+            standing.in_trouble(problem);
+        }
         Ok(Begun { steering: Steering { files, writer, standing }, unknown, edit, by_marker: marker.is_some() })
     }
 }
@@ -126,7 +135,7 @@ impl Steering {
 pub(super) type Report = oneshot::Receiver<Result<(), String>>;
 
 impl App {
-    /// Says what was found at the start, and writes down what is in force now.
+    /// Says what was found at the start.
     pub(super) fn take_up_state(&mut self, unknown: Option<String>, edit: &Edit, by_marker: bool) {
         let state = self.steering.state();
         if let Some(problem) = &unknown {
@@ -148,8 +157,6 @@ impl App {
                 "a rollback holds: nothing is switched on before an operator lifts it"
             );
         }
-        let marker = if by_marker { Marker::Make(state.last.why.to_string()) } else { Marker::Keep };
-        drop(self.steering.write(&state, marker));
         if let Some(why) = unknown {
             self.record(Event::Mode, "process", why, summary::facts(&self.shared.snapshot.load()));
         }

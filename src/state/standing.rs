@@ -40,6 +40,11 @@ impl Standing {
         self.writing.load(Ordering::Acquire) > 0
     }
 
+    /// It would not survive the process, from the start.
+    pub(crate) fn in_trouble(&self, why: String) {
+        self.trouble.store(Some(Arc::new(why)));
+    }
+
     /// This is in force from now on, and is about to be written.
     pub(crate) fn moved(&self, state: EnforcementState) {
         self.writing.fetch_add(1, Ordering::AcqRel);
