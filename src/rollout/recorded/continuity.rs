@@ -157,3 +157,82 @@ impl Continuity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines as `boot seq time`, `!` for an orderly end, `~` for a reduced file, `?` for a torn line before it; the period is 100 to 200.
+    fn of(lines: &[&str]) -> Continuity {
+        let mut continuity = Continuity::of(100, 200);
+        let mut torn = 0;
+        for line in lines {
+            if *line == "?" {
+                torn += 1;
+                continue;
+            }
+            let plain = line.trim_end_matches(['!', '~']);
+            let words: Vec<&str> = plain.split(' ').collect();
+            let place = Place {
+                boot: words[0],
+                seq: words[1].parse().unwrap(),
+                unix_micros: words[2].parse().unwrap(),
+                reduced: line.ends_with('~'),
+                stop: line.ends_with('!'),
+            };
+            continuity.line(place, torn);
+        }
+        continuity.end(torn);
+        continuity
+    }
+
+    #[test]
+    fn holes_count_where_the_period_touches_them() {
+        for (lines, lost, torn, abrupt) in [
+            (&[][..], 0, 0, 0),
+            (&["a 1 110", "a 2 120", "a 3 130"], 0, 0, 0),
+            // What came before the oldest file nobody can tell.
+            (&["a 7 110", "a 8 120"], 0, 0, 0),
+            (&["a 1 110", "a 3 120"], 1, 0, 0),
+            (&["a 1 10", "a 5 150"], 3, 0, 0),
+            (&["a 1 150", "a 5 250"], 3, 0, 0),
+            (&["a 1 10", "a 5 20", "a 6 150"], 0, 0, 0),
+            (&["a 1 150", "a 2 250", "a 9 260"], 0, 0, 0),
+            (&["a 1 90", "a 2 150", "a 3 80", "a 4 160"], 0, 0, 0),
+            (&["a 1 110!", "b 1 120"], 0, 0, 0),
+            (&["a 1 110", "b 1 120"], 0, 0, 1),
+            (&["a 1 110!", "b 4 120"], 3, 0, 0),
+            (&["a 1 10", "b 1 20", "b 2 150"], 0, 0, 0),
+            (&["a 1 110", "?", "a 3 120"], 1, 1, 0),
+            (&["?", "a 1 110"], 0, 1, 0),
+            (&["a 1 110", "?"], 0, 1, 0),
+            (&["a 1 10", "?", "a 3 20", "a 4 150"], 0, 0, 0),
+            (&["a 1 150", "a 2 250", "?"], 0, 0, 0),
+            (&["a 1 110~", "a 9 120~", "a 20 130"], 0, 0, 0),
+            (&["a 1 110~", "a 9 120", "a 11 130"], 1, 0, 0),
+            (&[" 0 110", " 0 120"], 0, 0, 0),
+        ] {
+            let found = of(lines);
+            assert_eq!((found.lost, found.torn, found.abrupt_ends), (lost, torn, abrupt), "{lines:?}");
+            assert_eq!(found.is_whole(), lost + torn == 0, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_gap_is_told_with_its_numbers_and_the_times_beside_it_and_many_are_summed() {
+        let found = of(&["a 1 110", "a 5 120", "b 3 130"]);
+        let gap = |boot: &str, first, last, after, before| Gap { boot: boot.into(), first, last, after, before };
+        assert_eq!(found.gaps, [gap("a", 2, 4, 110, 120), gap("b", 1, 2, 120, 130)]);
+        let many: Vec<String> = (0..100).map(|n| format!("a {} 150", n * 2 + 1)).collect();
+        let found = of(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!((found.lost, found.gaps.len()), (99, Continuity::MOST_GAPS));
+    }
+
+    #[test]
+    fn it_says_when_the_records_begin_late_and_when_they_were_reduced() {
+        assert_eq!(of(&["a 1 50", "a 2 150"]).begins_late(), None);
+        assert_eq!(of(&["a 1 130", "a 2 150"]).begins_late(), Some(130));
+        assert!(of(&["a 1 130~"]).reduced && !of(&["a 1 50~", "a 2 130"]).reduced);
+        assert_eq!(of(&["a 1 50", "a 2 199", "a 3 200"]).within, Tally { count: 1, first: 199, last: 199 });
+    }
+}

@@ -219,3 +219,6 @@ impl Outbound {
         self.upstream.add(status, upstream_answered);
     }
 }
+
+#[cfg(test)]
+mod tests;

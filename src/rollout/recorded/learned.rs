@@ -307,3 +307,6 @@ fn share_a_path(one: &Pattern, other: &Pattern) -> bool {
     };
     long_enough(one, others) && long_enough(other, ones) && ones.iter().zip(others).all(same)
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,3 +134,6 @@ impl Few {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod samples;

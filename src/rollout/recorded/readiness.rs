@@ -195,3 +195,6 @@ impl Conduct {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

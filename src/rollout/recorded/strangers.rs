@@ -81,3 +81,49 @@ impl Strangers {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::unsigned;
+    use super::*;
+
+    fn call(strangers: &mut Strangers, client: &str, unix_micros: u64) {
+        strangers.add(&Seen { client, unix_micros, ..unsigned("") });
+    }
+
+    #[test]
+    fn the_busiest_come_first_and_the_rest_is_summed() {
+        let mut strangers = Strangers::default();
+        for (client, times) in [("10.0.0.1", 2), ("10.0.0.2", 5), ("10.0.0.3", 1), ("10.0.0.4", 1)] {
+            (0..times).for_each(|n| call(&mut strangers, client, n + 1));
+        }
+        let (top, addresses, calls) = strangers.top(2);
+        assert_eq!(
+            top,
+            [
+                ("10.0.0.2", Tally { count: 5, first: 1, last: 5 }),
+                ("10.0.0.1", Tally { count: 2, first: 1, last: 2 }),
+            ]
+        );
+        assert_eq!((addresses, calls, strangers.summed()), (2, 2, 0));
+        assert_eq!(strangers.top(0), (vec![], 4, 9));
+        assert_eq!(strangers.by_rule.values().map(|times| times.count).sum::<u64>(), 9);
+    }
+
+    #[test]
+    fn a_flood_of_addresses_is_bounded_adds_up_and_does_not_hide_who_calls_a_lot() {
+        let mut strangers = Strangers::default();
+        for n in 0..100_000_u64 {
+            call(&mut strangers, &format!("2001:db8::{n:x}"), n + 1);
+            if n % 100 == 0 {
+                call(&mut strangers, "10.0.0.9", n + 1);
+            }
+            assert!(strangers.by_address.len() <= Strangers::MOST);
+        }
+        let (top, _, calls) = strangers.top(1);
+        assert_eq!((top[0].0, top[0].1.count), ("10.0.0.9", 1_000));
+        assert_eq!((calls, strangers.all.count), (100_000, 101_000));
+        let kept: u64 = strangers.by_address.values().map(|times| times.count).sum();
+        assert_eq!(kept + strangers.summed(), 101_000);
+    }
+}

@@ -6,6 +6,7 @@
 //! - It may run beside the sidecar. The current file is opened first, and skipped if it turns up again as a rotated one;
 //!   a rotated file that is compressed or reduced meanwhile is looked for in its other forms. So no line is read twice,
 //!   and what was complete at the start is read.
+//! - A last line whose rest is being appended at this moment belongs to what comes after the start.
 //! - A line that is none (torn by a crash, or by somebody's editor) is counted and passed over, as is one longer than
 //!   4 MiB. A compressed file that breaks off ends there, counted too.
 //! - Unknown members and unknown words are tolerated: an older reader reads what a newer sidecar wrote.
@@ -20,6 +21,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// From when to when, microseconds since the epoch: `from` is included, `until` is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +131,8 @@ pub struct AuditReader {
     /// Opened at the start, read at the end.
     current: Option<File>,
     current_inode: Option<(u64, u64)>,
+    /// The current file again, while it is read, and its length when it was opened.
+    growing: Option<(File, u64)>,
     open: Option<Box<dyn BufRead>>,
     open_is_reduced: bool,
     is_there: bool,
@@ -161,6 +165,7 @@ impl AuditReader {
             rotated: rotated.into(),
             current,
             current_inode,
+            growing: None,
             open: None,
             open_is_reduced: false,
             is_there,
@@ -204,6 +209,7 @@ impl AuditReader {
             Some(file) => {
                 // what is appended from now on is not waited for
                 let length = file.metadata()?.len();
+                self.growing = Some((file.try_clone()?, length));
                 self.open = Some(Box::new(BufReader::new(file.take(length))));
                 self.open_is_reduced = false;
                 Ok(true)
@@ -231,6 +237,20 @@ impl AuditReader {
             return Ok(Some((reader, form)));
         }
         Ok(None)
+    }
+
+    /// Is the line in the buffer one whose rest is being appended just now? A writer needs microseconds for that.
+    fn is_being_written(&self) -> bool {
+        let Some((file, length)) = self.growing.as_ref().filter(|_| !self.buffer.ends_with(b"\n")) else {
+            return false;
+        };
+        let grew = || file.metadata().is_ok_and(|meta| meta.len() > *length);
+        (0..GROWTH_LOOKS).any(|_| {
+            grew() || {
+                std::thread::sleep(GROWTH_WAIT);
+                false
+            }
+        })
     }
 
     /// The next line of the open file into the buffer; `false` at its end.
@@ -265,6 +285,7 @@ impl Iterator for AuditReader {
                 Ok(true) => match parse(&self.buffer) {
                     Some(line) if self.every_line || self.range.contains(line.unix_micros) => return Some(Ok(line)),
                     Some(_) => {}
+                    None if self.is_being_written() => {}
                     None => self.skipped += 1,
                 },
                 Ok(false) => match self.next_file() {
@@ -332,6 +353,10 @@ fn may_hold(file: &Rotated, range: &TimeRange) -> bool {
 fn is_broken_compression(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
 }
+
+/// How often and how far apart the end of the current file is looked at, where its last line has no end.
+const GROWTH_LOOKS: u32 = 5;
+const GROWTH_WAIT: Duration = Duration::from_millis(2);
 
 /// Bytes a line may have: more than any head.
 const LONGEST_LINE: u64 = 4 << 20;

@@ -4,6 +4,8 @@ use super::{AI, AS_AI, AS_NPU, NPU, guard, json, run, run_on, service, signed, t
 use crate::support::recorder::Recorder;
 use crate::support::sidecar::{Builder, Sidecar, countersign};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 fn with_good_calls() -> (Sidecar, Recorder) {
     let upstream = Recorder::plain();
@@ -40,6 +42,30 @@ fn no_log_no_file_or_a_place_that_cannot_be_read_back_is_told_and_never_taken_fo
     let output = run(&sidecar, &["report", "--readiness"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(text(&output).contains("cannot be read back"), "{}", text(&output));
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_no_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (log, program) = (directory.path().join("audit.jsonl"), directory.path().join("countersign"));
+    std::fs::write(&log, "").unwrap();
+    std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o000)).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_countersign"), &program).unwrap();
+    for verb in [&["report"][..], &["report", "--readiness"]] {
+        // As nobody: root may read everything.
+        let mut command = match rustix::process::geteuid().is_root() {
+            true => Command::new("setpriv"),
+            false => Command::new("env"),
+        };
+        if rustix::process::geteuid().is_root() {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        }
+        let output = command.arg(&program).args(verb).arg("--audit").arg(&log).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{verb:?}: {}", text(&output));
+        assert!(text(&output).contains("cannot read the audit log"), "{}", text(&output));
+        assert!(output.stdout.is_empty(), "half a report would be taken for a whole one: {}", text(&output));
+    }
 }
 
 #[test]
@@ -123,8 +149,7 @@ fn hostile_texts_in_a_log_reach_no_terminal() {
     let path = directory.path().join("audit.jsonl");
     let now = crate::support::sign::now();
     let time = |back: u64| {
-        let at =
-            std::process::Command::new("date").args(["-u", "-d", &format!("@{}", now - back), "+%FT%TZ"]).output();
+        let at = Command::new("date").args(["-u", "-d", &format!("@{}", now - back), "+%FT%TZ"]).output();
         String::from_utf8(at.unwrap().stdout).unwrap().trim().to_owned()
     };
     let line =

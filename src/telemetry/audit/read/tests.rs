@@ -212,3 +212,22 @@ fn a_log_that_does_not_exist_is_empty_and_one_that_cannot_be_read_is_an_error() 
     let mut reader = AuditReader::open(dir.path(), TimeRange::ALL).unwrap();
     assert!(reader.next().unwrap().is_err());
 }
+
+#[test]
+fn a_last_line_without_an_end_is_torn_unless_the_file_is_growing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.jsonl");
+    let (whole, next) = (record(1), record(2));
+    let half = &next[..next.len() / 2];
+    std::fs::write(&path, format!("{whole}{half}")).unwrap();
+    let mut reader = AuditReader::open(&path, TimeRange::ALL).unwrap();
+    assert_eq!((reader.by_ref().count(), reader.skipped()), (1, 1));
+
+    let mut reader = AuditReader::open(&path, TimeRange::ALL).unwrap();
+    assert!(reader.next().is_some());
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(&next.as_bytes()[half.len()..]).unwrap();
+    assert_eq!((reader.by_ref().count(), reader.skipped()), (0, 0), "it was being written");
+    let mut reader = AuditReader::open(&path, TimeRange::ALL).unwrap();
+    assert_eq!((reader.by_ref().count(), reader.skipped()), (2, 0));
+}
