@@ -18,6 +18,7 @@ mod answer;
 pub mod control;
 pub mod gate;
 pub mod orders;
+pub mod ramp_shown;
 pub mod readiness;
 mod serve;
 

@@ -2,11 +2,16 @@
 //!
 //! The admin socket takes them, the control loop carries them out one after the other, and answers when the result is durable.
 
+use super::ramp_shown::RampShown;
 use crate::policy::enforcement::{Enforcement, Mode, Percentage};
 use crate::policy::grants::{Grant, GrantId, GrantTerms, TableError};
 use crate::policy::override_token::TokenHash;
+use crate::rollout::baseline::MissingBaseline;
+use crate::rollout::ramp::RampRefused;
+use crate::rollout::stage::By;
 use crate::rollout::state::{EnforcementState, MoveRefused, RollbackKind};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A wish, by whom, and where the answer goes.
@@ -59,6 +64,57 @@ pub enum Wish {
     Reload,
     /// One override grant more, or one less.
     Grants(GrantWish),
+    /// Something of the ramp.
+    Ramp(RampWish),
+}
+
+/// What can be wished of the ramp.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RampWish {
+    /// That it begins.
+    Start(StartRamp),
+    /// That it stands still; what is in force stays in force, and is judged.
+    Pause {
+        /// For people.
+        why: Box<str>,
+    },
+    /// That it goes on.
+    Resume {
+        /// For people.
+        why: Box<str>,
+    },
+    /// The next stage, now.
+    Advance {
+        /// For people.
+        why: Box<str>,
+    },
+    /// Its end; what is in force stays in force.
+    Abort {
+        /// For people.
+        why: Box<str>,
+    },
+    /// No judgement for so long; none: judgement again.
+    Maintenance {
+        /// For how long.
+        lasts: Duration,
+        /// For people.
+        why: Box<str>,
+    },
+}
+
+/// How a ramp begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartRamp {
+    /// By which list.
+    pub by: By,
+    /// From the first stage, also where more is in force.
+    pub restart: bool,
+    /// Also where a rollback holds.
+    pub lift: bool,
+    /// Also where too little was measured.
+    pub without_baseline: bool,
+    /// For people.
+    pub why: Box<str>,
 }
 
 /// What can be wished of override grants.
@@ -103,6 +159,13 @@ pub enum Done {
         /// Would it survive the process? Else why not.
         durable: Result<(), String>,
     },
+    /// The ramp did as asked.
+    Ramp {
+        /// How it stands.
+        shown: Arc<RampShown>,
+        /// Would it survive the process? Else why not.
+        durable: Result<(), String>,
+    },
 }
 
 /// A configuration that took effect.
@@ -123,6 +186,9 @@ pub enum OrderRefused {
     /// A rule has no mode of its own.
     #[error("a rule has a percentage and no mode of its own: say `percentage` with `rule`")]
     RuleWithoutPercentage,
+    /// The ramp is not there for it.
+    #[error("{0}")]
+    Ramp(RampRefusal),
     /// The configuration is not good; the running one stays.
     #[error("the configuration was refused, the running one stays: {0}")]
     Reload(String),
@@ -132,4 +198,27 @@ pub enum OrderRefused {
     /// There is none to revoke.
     #[error("there is no override grant {0}")]
     NoSuchGrant(GrantId),
+}
+
+/// Why the ramp does not do as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RampRefusal {
+    /// One runs.
+    #[error("a ramp runs already, in stage {0}; `ramp abort` ends it")]
+    Running(String),
+    /// None does.
+    #[error("no ramp runs")]
+    NoRamp,
+    /// All of it is in force.
+    #[error("no stage is above what is in force; `ramp start --restart` begins at the first one")]
+    NothingAbove,
+    /// None are configured.
+    #[error("there are no groups: name them in the configuration, `groups` under [ramp]")]
+    NoGroups,
+    /// It could not be judged.
+    #[error("{0}; stay in mode log until then, or say --without-baseline: errors are then compared with 0.5 %")]
+    NoBaseline(MissingBaseline),
+    /// It stands still already, or does not.
+    #[error("{0}")]
+    Ramp(RampRefused),
 }

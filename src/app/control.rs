@@ -10,6 +10,7 @@
 use super::grants::GrantTask;
 use super::key_follower::KeyFollower;
 use super::key_usage::KeyUsageTask;
+use super::ramping::WATCH;
 use super::start::{AdminServer, App};
 use super::{RunError, summary};
 use crate::clock;
@@ -88,6 +89,7 @@ impl App {
     pub async fn serve(mut self, mut signals: Signals) -> Result<(), RunError> {
         systemd::ready(&summary::status(&self.shared.snapshot.load()));
         let (mut look, mut watchdog, mut standstill) = (every(LOOK), Watchdog::new(), 0);
+        let mut watch = every(WATCH);
         let signal = loop {
             tokio::select! {
                 order = signals.next() => match order {
@@ -115,6 +117,7 @@ impl App {
                 }
                 Some(order) = self.orders.recv() => self.obey(order),
                 found = KeyFollower::found(&mut self.key_follower) => self.take_up(found),
+                _ = watch.tick() => self.watch_rollout(),
                 _ = look.tick() => {
                     self.look(&mut standstill)?;
                     self.look_for_marker();
@@ -135,6 +138,7 @@ impl App {
 
     /// Lets requests in flight finish for at most `drain`, then ends everything.
     pub async fn stop(mut self, who: &'static str, drain: Duration) {
+        self.keep_baseline();
         self.readiness.draining();
         systemd::stopping(drain + AUDIT_CLOSE + LOOK);
         let mut watchdog = Watchdog::new();

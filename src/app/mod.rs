@@ -40,6 +40,8 @@ mod key_usage;
 mod keys;
 pub mod listeners;
 pub mod process;
+mod ramp_orders;
+mod ramping;
 pub mod reload;
 pub mod start;
 pub mod state_dir;

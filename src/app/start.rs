@@ -4,6 +4,7 @@ use super::grants::{GrantTask, KeptGrants};
 use super::key_follower::{self, FirstKeys, KeyFollower};
 use super::key_usage::KeyUsageTask;
 use super::listeners::{self, ListenError, SocketFile};
+use super::ramping::Ramping;
 use super::state_dir::{StateDir, StateDirError};
 use super::steering::{Begun, Steering};
 use super::{keys, process, summary};
@@ -55,6 +56,7 @@ pub struct App {
     pub(super) admin_state: Arc<AdminState>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) steering: Steering,
+    pub(super) ramping: Ramping,
     pub(super) checks: Vec<HealthCheck>,
     pub(super) watcher: Watcher,
     pub(super) key_usage: Option<KeyUsageTask>,
@@ -180,7 +182,12 @@ impl App {
             .iter()
             .filter(|(side, _)| config.chooses(*side))
             .map(|(side, list)| (*side, list.iter().map(|(_, health)| Arc::clone(health)).collect()));
-        let readiness = Arc::new(Readiness::new(by_listener.collect()));
+        let by_listener: Vec<(Side, Vec<Arc<UpstreamHealth>>)> = by_listener.collect();
+        let each = by_listener.iter().map(|(side, all)| (*side, all.as_slice()));
+        let ramping =
+            Ramping::begin(&config.state_dir, &config, each, &state).map_err(part("the writer of the ramp"))?;
+        metrics.watch_notified(ramping.notified());
+        let readiness = Arc::new(Readiness::new(by_listener));
         readiness.watch_standing(Arc::clone(&steering.standing));
         if follower.is_some() {
             metrics.watch_keys(Arc::clone(&key_status));
@@ -254,6 +261,7 @@ impl App {
                 audit: shared.audit.clone(),
                 allowed_hosts: Arc::clone(&admin_state.allowed_hosts),
                 orders: order,
+                ramp: Arc::clone(&ramping.shown),
                 started: clock::monotonic(),
             };
             AdminServer::control(socket, state)
@@ -269,6 +277,7 @@ impl App {
             admin_state,
             readiness,
             steering,
+            ramping,
             checks,
             watcher,
             key_usage: Some(key_usage),
@@ -287,6 +296,7 @@ impl App {
         app.know_certificates();
         app.tell_of_kept_grants();
         app.take_up_state(unknown, &edit, by_marker);
+        app.take_up_ramp();
         app.record(Event::Start, "process", "started".to_owned(), summary::facts(&app.shared.snapshot.load()));
         Ok(app)
     }

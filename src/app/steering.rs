@@ -29,7 +29,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long a report of a move waits for the disk. Then it says that the disk did not take it.
-const DISK: Duration = Duration::from_secs(10);
+pub(super) const DISK: Duration = Duration::from_secs(10);
 
 /// What changes enforcement, and keeps it.
 pub(super) struct Steering {
@@ -264,6 +264,7 @@ impl App {
                 next.map(|next| self.change(next, Event::Rollback, Marker::Remove)).map_err(OrderRefused::Move)
             }
             Wish::Grants(wish) => return self.obey_grants(&by, wish, answer),
+            Wish::Ramp(wish) => return self.obey_ramp(&by, wish, answer),
             Wish::Reload => {
                 let reloaded = self.reload(&by).map_err(OrderRefused::Reload);
                 let generation = self.shared.snapshot.load().generation;
@@ -328,7 +329,7 @@ pub(super) fn warn_held_back() {
     );
 }
 
-fn moving(by: &str, why: &str) -> Move {
+pub(super) fn moving(by: &str, why: &str) -> Move {
     Move { at: clock::unix_seconds(), by: by.into(), why: why.into() }
 }
 

@@ -59,6 +59,10 @@ pub enum Verb {
     Rollback(super::rollback::Args),
     /// Grant, list and revoke overrides: tokens that open one path for a while
     Override(super::override_grants::Args),
+    /// Switch enforcement on in stages, each watched; roll back by itself
+    Ramp(super::ramp::Args),
+    /// Suspend the judgement of the rollout for a planned restart
+    Maintenance(super::ramp::MaintenanceArgs),
     /// Load the configuration of the running sidecar anew
     Reload(super::reload::Args),
     /// Report what the audit log says, or whether enforcement would break a service

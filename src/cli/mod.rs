@@ -25,6 +25,7 @@ pub mod learn;
 pub mod man;
 pub mod output;
 pub mod override_grants;
+pub mod ramp;
 pub mod reload;
 pub mod report;
 pub mod rollback;
@@ -38,7 +39,7 @@ use args::{Cli, Verb};
 use output::{Answer, Output};
 
 /// Verbs that this version knows of and does not have: `countersign VERB`.
-const LATER_VERBS: [&str; 5] = ["top", "ramp", "maintenance", "preflight", "audit"];
+const LATER_VERBS: [&str; 3] = ["top", "preflight", "audit"];
 
 /// Runs the command line; the library's only entry for the binary.
 pub fn main() -> ExitCode {
@@ -59,6 +60,8 @@ pub fn main() -> ExitCode {
         Verb::Enforce(args) => enforce::run(args, &output),
         Verb::Rollback(args) => rollback::run(args, &output),
         Verb::Override(args) => override_grants::run(args, &output),
+        Verb::Ramp(args) => ramp::run(args, &output),
+        Verb::Maintenance(args) => ramp::maintenance(args, &output),
         Verb::Reload(args) => reload::run(args, &output),
         Verb::Report(args) => report::run(args, &output),
         Verb::Learn(args) => learn::run(args, &output),

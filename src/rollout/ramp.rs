@@ -234,6 +234,11 @@ impl Ramp {
         &self.plan.stages[..=self.progress.stage]
     }
 
+    /// Other limits from now on; the stages stay those it was started with.
+    pub fn judge_by(&mut self, when: RollbackWhen) {
+        self.plan.when = when;
+    }
+
     /// What it goes by.
     pub fn plan(&self) -> &Plan {
         &self.plan

@@ -3,6 +3,9 @@
 //! Two ways up, never mixed in one ramp: by percentage of everything (`[ramp].stages`), or one group of rules after the other
 //! (`[ramp].groups`), each from 0 to 100 %. A stage without a time is over as soon as it is reached; only the last one may be that.
 
+use super::state::{EnforcementState, Move, MoveRefused};
+use crate::policy::enforcement::Mode;
+use crate::rules::classify::{Access, RuleSet};
 use crate::rules::percentage::Percentage;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -84,6 +87,71 @@ pub fn first_above(stages: &[Stage], in_force: Percentage) -> Option<usize> {
     })
 }
 
+/// The stage a ramp begins at now: above what is in force, or with `restart` the first one. `None`: all of it is in force.
+pub fn first(stages: &[Stage], state: &EnforcementState, rules: &RuleSet, restart: bool) -> Option<usize> {
+    if restart {
+        return (!stages.is_empty()).then_some(0);
+    }
+    match (state.in_force.mode, &stages.first()?.target) {
+        (Mode::Log, _) => Some(0),
+        (Mode::Enforce, Target::Percentage(_)) => first_above(stages, state.in_force.percentage),
+        (Mode::Enforce, Target::Group(_)) => {
+            let next = in_force(stages, state, rules).map_or(0, |stage| stage + 1);
+            (next < stages.len()).then_some(next)
+        }
+    }
+}
+
+/// The stage that is in force, if what is in force is one of these: `None` after somebody else changed it, or rolled back.
+pub fn in_force(stages: &[Stage], state: &EnforcementState, rules: &RuleSet) -> Option<usize> {
+    if state.hold.is_some() || state.in_force.mode != Mode::Enforce {
+        return None;
+    }
+    match &stages.first()?.target {
+        Target::Percentage(_) => {
+            stages.iter().position(|stage| stage.target == Target::Percentage(state.in_force.percentage))
+        }
+        Target::Group(_) if state.in_force.percentage != Percentage::FULL => None,
+        Target::Group(_) => {
+            let whole = |stage: &&Stage| matches!(&stage.target, Target::Group(name) if own(state, rules, name) == Percentage::FULL);
+            stages.iter().take_while(whole).count().checked_sub(1)
+        }
+    }
+}
+
+/// What is in force once this stage is. Of a ramp by groups: those up to it whole, every other service rule nothing.
+///
+/// # Errors
+/// When a rollback holds.
+pub fn put_in_force(
+    stages: &[Stage],
+    stage: usize,
+    state: &EnforcementState,
+    rules: &RuleSet,
+    by: &Move,
+) -> Result<EnforcementState, MoveRefused> {
+    let reached = stages.get(..=stage).unwrap_or(stages);
+    let Some(Stage { target, .. }) = reached.last() else { return Ok(state.clone()) };
+    if let Target::Percentage(percentage) = target {
+        return state.set(Some(Mode::Enforce), Some(*percentage), by.clone());
+    }
+    let mut next = state.clone();
+    for rule in rules.rules().iter().filter(|rule| rule.access == Access::Service) {
+        let is_reached = reached.iter().any(|stage| stage.target == Target::Group(rule.name.clone()));
+        let percentage = if is_reached { Percentage::FULL } else { Percentage::NONE };
+        if own(&next, rules, &rule.name) != percentage {
+            next = next.set_rule(&rule.name, percentage, rules, by.clone())?;
+        }
+    }
+    next.set(Some(Mode::Enforce), Some(Percentage::FULL), by.clone())
+}
+
+/// A rule's own percentage, as it counts now.
+fn own(state: &EnforcementState, rules: &RuleSet, name: &str) -> Percentage {
+    let configured = || rules.rules().iter().find(|rule| &*rule.name == name).and_then(|rule| rule.enforce);
+    state.rules.get(name).map(|rule| rule.percentage).or_else(configured).unwrap_or(Percentage::FULL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +170,45 @@ mod tests {
         assert_eq!(
             [0, 9, 10, 30, 75, 99, 100].map(above),
             [Some(0), Some(0), Some(1), Some(2), Some(4), Some(4), None]
+        );
+    }
+
+    #[test]
+    fn what_a_stage_puts_in_force_is_recognised_as_that_stage() {
+        use crate::policy::enforcement::{Enforcement, Sampling};
+        use crate::rollout::state::RollbackKind;
+        use crate::rules::classify::{DefaultAccess, Rule};
+        let rule = |name: &str| Rule {
+            name: name.into(),
+            access: Access::Service,
+            patterns: vec![format!("/{name}").parse().unwrap()],
+            methods: None,
+            callers: None,
+            enforce: None,
+            first_byte: None,
+        };
+        let rules = RuleSet::build(vec![rule("a"), rule("b"), rule("c")], DefaultAccess::Open).unwrap();
+        let by = Move { at: 1, by: "ramp".into(), why: "x".into() };
+        let log = Enforcement { mode: Mode::Log, percentage: Percentage::FULL, sampling: Sampling::Call };
+        let first = EnforcementState::first(log, by.clone());
+        let group = |name: &str| Stage { target: Target::Group(name.into()), lasts: None };
+        for stages in [default_stages(), vec![group("b"), group("a")]] {
+            assert_eq!(in_force(&stages, &first, &rules), None);
+            let mut state = first.clone();
+            for stage in 0..stages.len() {
+                state = put_in_force(&stages, stage, &state, &rules, &by).unwrap();
+                assert_eq!(in_force(&stages, &state, &rules), Some(stage));
+            }
+            let held = state.roll_back(RollbackKind::Automatic, by.clone());
+            assert_eq!(in_force(&stages, &held, &rules), None);
+            assert!(put_in_force(&stages, 0, &held, &rules, &by).is_err());
+        }
+        let state = put_in_force(&[group("b"), group("a")], 0, &first, &rules, &by).unwrap();
+        let own: Vec<u8> = ["a", "b", "c"].map(|name| own(&state, &rules, name).value()).into();
+        assert_eq!(
+            (own, state.in_force.percentage),
+            (vec![0, 100, 0], Percentage::FULL),
+            "what no group names is nothing"
         );
     }
 

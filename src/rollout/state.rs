@@ -282,7 +282,8 @@ impl Edit {
 }
 
 impl Hold {
-    fn refusal(&self) -> MoveRefused {
+    /// What somebody is told whom it holds back.
+    pub fn refusal(&self) -> MoveRefused {
         let Move { at, by, why } = self.by.clone();
         MoveRefused::Held { at, kind: self.kind.code(), by, why }
     }

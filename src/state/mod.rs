@@ -6,9 +6,11 @@
 //! | [`writer`] | How does a move of enforcement get there, without delaying it? |
 //! | [`standing`] | What is in force, and would it survive the process? |
 //! | [`grants`], [`grant_keeper`] | Which overrides were granted, and how many uses are left? |
+//! | [`ramp`] | How far is the ramp, and what was usual? |
 
 pub mod file;
 pub mod grant_keeper;
 pub mod grants;
+pub mod ramp;
 pub mod standing;
 pub mod writer;

@@ -5,4 +5,5 @@ pub(crate) mod json;
 pub mod logging;
 pub mod metrics;
 pub mod names;
+pub mod notify;
 pub(crate) mod time;

@@ -227,6 +227,22 @@ pub const GENERATION: Family =
 /// Rollbacks: `kind`.
 pub const ROLLBACKS: Family =
     family("countersign_rollbacks", "Rollbacks to log-only, by kind: emergency, standard, automatic");
+/// 0, or the stage.
+pub const RAMP_STAGE: Family =
+    family("countersign_ramp_stage", "The stage of the ramp that runs, from 1; 0 while none does");
+/// A number.
+pub const ROLLOUT_ALERTS: Family = family(
+    "countersign_rollout_alerts",
+    "Signals over their limits that nothing was taken back for, and silent services",
+);
+/// 1 or 0.
+pub const MAINTENANCE: Family =
+    family("countersign_maintenance", "1 while an operator has suspended the judgement of the rollout");
+/// Announcements: `result`.
+pub const ANNOUNCEMENTS: Family = family(
+    "countersign_announcements",
+    "Announcements of rollbacks and alerts by command or webhook, by result: ok, failed",
+);
 /// 1 while a rollback holds.
 pub const ROLLBACK_HELD: Family =
     family("countersign_rollback_held", "1 while a rollback holds and an operator has to lift it");

@@ -3,7 +3,7 @@
 use super::ControlState;
 use super::answer::{Answer, json, refusal};
 use super::status;
-use crate::admin::orders::{Done, OrderRefused, Wish};
+use crate::admin::orders::{Done, OrderRefused, RampRefusal, Wish};
 use crate::policy::enforcement::{Mode, Percentage};
 use crate::rollout::state::{MoveRefused, RollbackKind};
 use hyper::StatusCode;
@@ -149,6 +149,14 @@ pub(super) fn refused(answered: Option<Result<Done, OrderRefused>>) -> Answer {
         OrderRefused::RuleWithoutPercentage => (StatusCode::BAD_REQUEST, "bad_request"),
         OrderRefused::Grants(_) => (StatusCode::CONFLICT, "too_many_grants"),
         OrderRefused::NoSuchGrant(_) => (StatusCode::NOT_FOUND, "no_such_grant"),
+        OrderRefused::Ramp(refused) => match refused {
+            RampRefusal::Running(_) => (StatusCode::CONFLICT, "ramp_running"),
+            RampRefusal::NoRamp => (StatusCode::CONFLICT, "no_ramp"),
+            RampRefusal::NothingAbove => (StatusCode::CONFLICT, "nothing_above"),
+            RampRefusal::NoBaseline(_) => (StatusCode::CONFLICT, "no_baseline"),
+            RampRefusal::NoGroups => (StatusCode::BAD_REQUEST, "no_groups"),
+            RampRefusal::Ramp(_) => (StatusCode::CONFLICT, "ramp_state"),
+        },
         OrderRefused::Reload(_) => (StatusCode::UNPROCESSABLE_ENTITY, "configuration_refused"),
     };
     refusal(status, reason, &refused.to_string())

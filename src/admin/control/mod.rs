@@ -10,6 +10,10 @@
 //! | `POST /v1/override/grants` | grants one; the only answer that ever holds its token |
 //! | `DELETE /v1/override/grants/ID` | revokes it |
 //! | `GET /v1/explain` | what would happen to a request now, and why |
+//! | `GET /v1/ramp` | the ramp: stage, what is missing, evidence, baseline, alerts |
+//! | `GET /v1/ramp/plan` | its stages as they would come now; `?groups`, `?restart` |
+//! | `POST /v1/ramp/start`, `pause`, `resume`, `advance`, `abort` | steers it |
+//! | `POST /v1/maintenance` | suspends judgement for so many seconds |
 //! | `POST /v1/reload` | loads the configuration anew |
 //! | `POST /v1/probes` | announces tests: a secret that lets them be counted nowhere |
 //! | `GET`, `DELETE /v1/probes/ID` | what those tests were judged; ends the announcement |
@@ -30,6 +34,7 @@ mod explain;
 mod grants;
 mod probes;
 mod query;
+mod ramp;
 mod routes;
 mod serve;
 mod status;
@@ -38,6 +43,7 @@ pub use serve::{ControlSocket, open, serve};
 
 use super::Readiness;
 use super::orders::{Done, Order, OrderRefused, Wish};
+use super::ramp_shown::RampShown;
 use crate::policy::probes::ProbeTable;
 use crate::snapshot::SnapshotCell;
 use crate::state::grant_keeper::GrantKeeper;
@@ -69,6 +75,8 @@ pub struct ControlState {
     pub allowed_hosts: Arc<ArcSwap<Vec<String>>>,
     /// Where changes are asked for.
     pub orders: mpsc::Sender<Order>,
+    /// How the ramp stands.
+    pub ramp: Arc<ArcSwap<RampShown>>,
     /// When the process began to serve.
     pub started: Instant,
 }

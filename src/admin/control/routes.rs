@@ -4,7 +4,7 @@
 //! table is not there: paths are compared byte by byte, nothing is decoded, cleaned or cut.
 
 use super::answer::{Answer, body, json, not_allowed, refusal};
-use super::{ControlState, enforcement, explain, grants, probes, status};
+use super::{ControlState, enforcement, explain, grants, probes, ramp, status};
 use crate::admin::gate::{Refused, admit_control};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
@@ -26,6 +26,14 @@ pub(super) enum Endpoint {
     Announced,
     EndAnnouncement,
     Explain,
+    Ramp,
+    RampPlan,
+    RampStart,
+    RampPause,
+    RampResume,
+    RampAdvance,
+    RampAbort,
+    Maintenance,
 }
 
 /// Paths and their methods; GET covers HEAD, and `{id}` is one segment that is not empty.
@@ -40,6 +48,14 @@ pub(super) const TABLE: &[(&str, &[(&str, Endpoint)])] = &[
     ("/v1/probes", &[("POST", Endpoint::Announce)]),
     ("/v1/probes/{id}", &[("GET", Endpoint::Announced), ("DELETE", Endpoint::EndAnnouncement)]),
     ("/v1/explain", &[("GET", Endpoint::Explain)]),
+    ("/v1/ramp", &[("GET", Endpoint::Ramp)]),
+    ("/v1/ramp/plan", &[("GET", Endpoint::RampPlan)]),
+    ("/v1/ramp/start", &[("POST", Endpoint::RampStart)]),
+    ("/v1/ramp/pause", &[("POST", Endpoint::RampPause)]),
+    ("/v1/ramp/resume", &[("POST", Endpoint::RampResume)]),
+    ("/v1/ramp/advance", &[("POST", Endpoint::RampAdvance)]),
+    ("/v1/ramp/abort", &[("POST", Endpoint::RampAbort)]),
+    ("/v1/maintenance", &[("POST", Endpoint::Maintenance)]),
 ];
 
 /// Answers one request of somebody who may ask.
@@ -87,6 +103,14 @@ pub(super) async fn answer(state: &ControlState, uid: u32, request: Request<Inco
         Endpoint::Announce => probes::announce(state, uid, &read!()),
         Endpoint::Announced => probes::report(state, id),
         Endpoint::EndAnnouncement => probes::end(state, id),
+        Endpoint::Ramp => json(StatusCode::OK, &**state.ramp.load()),
+        Endpoint::RampPlan => ramp::plan(state, head.uri.query().unwrap_or_default()),
+        Endpoint::RampStart => ramp::start(state, uid, read!()).await,
+        Endpoint::RampPause => ramp::steer(state, uid, ramp::Steer::Pause, read!()).await,
+        Endpoint::RampResume => ramp::steer(state, uid, ramp::Steer::Resume, read!()).await,
+        Endpoint::RampAdvance => ramp::steer(state, uid, ramp::Steer::Advance, read!()).await,
+        Endpoint::RampAbort => ramp::steer(state, uid, ramp::Steer::Abort, read!()).await,
+        Endpoint::Maintenance => ramp::maintenance(state, uid, read!()).await,
     }
 }
 

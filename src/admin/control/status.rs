@@ -25,6 +25,7 @@ pub(super) fn status(control: &ControlState) -> Value {
         "reasons": control.readiness.reasons(),
         "enforcement": enforcement(&control.standing.state(), trouble.as_deref().map(String::as_str)),
         "override_grants": grants::list(control),
+        "ramp": *control.ramp.load_full(),
         "configuration": {
             "generation": snapshot.generation,
             "rules": config.rules.rules().len(),

@@ -146,6 +146,8 @@ pub enum Event {
     Mode,
     /// Enforcement was rolled back, or such a hold was lifted.
     Rollback,
+    /// The ramp began, advanced, stood still or ended; judgement was suspended.
+    Ramp,
     /// Keys came, changed or went.
     Key,
     /// An override was granted, revoked, or is over.
@@ -166,6 +168,7 @@ impl Event {
             Event::ReloadFailed => "reload_failed",
             Event::Mode => "mode",
             Event::Rollback => "rollback",
+            Event::Ramp => "ramp",
             Event::Key => "key",
             Event::Grant => "grant",
             Event::Probe => "probe",

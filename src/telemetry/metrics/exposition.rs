@@ -329,6 +329,14 @@ impl Scrape {
     fn rollout(&mut self, metrics: &Metrics) {
         let kinds = metrics.rollout.rollbacks().map(|(kind, count)| (vec![("kind", kind.code().to_owned())], count));
         self.counter(names::ROLLBACKS, kinds.collect());
+        let [stage, alerts, maintenance] = metrics.rollout.ramp();
+        self.gauge(names::RAMP_STAGE, stage as f64);
+        self.gauge(names::ROLLOUT_ALERTS, alerts as f64);
+        self.gauge(names::MAINTENANCE, maintenance as f64);
+        let (sent, failed) = metrics.rollout.notified();
+        let results = [("ok", sent), ("failed", failed)];
+        let results = results.map(|(result, count)| (vec![("result", result.to_owned())], count));
+        self.counter(names::ANNOUNCEMENTS, results.into());
         if let Some((held, durable)) = metrics.rollout.held_and_durable() {
             self.gauge(names::ROLLBACK_HELD, f64::from(u8::from(held)));
             self.gauge(names::STATE_DURABLE, f64::from(u8::from(durable)));

@@ -3,6 +3,7 @@
 use super::Metrics;
 use crate::rollout::state::RollbackKind;
 use crate::state::standing::Standing;
+use crate::telemetry::notify::Notified;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +13,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct Rollout {
     rollbacks: [AtomicU64; RollbackKind::ALL.len()],
     standing: ArcSwapOption<Standing>,
+    /// The stage from 1, alerts, maintenance.
+    ramp: [AtomicU64; 3],
+    notified: ArcSwapOption<Notified>,
 }
 
 impl Metrics {
     /// Shows what is in force as this says it.
     pub fn watch_standing(&self, standing: Arc<Standing>) {
         self.rollout.standing.store(Some(standing));
+    }
+
+    /// How the ramp stands: its stage from 1 (0: none runs), how many alerts there are, whether judgement is suspended.
+    pub fn set_ramp(&self, stage: u64, alerts: u64, is_suspended: bool) {
+        for (cell, value) in self.rollout.ramp.iter().zip([stage, alerts, u64::from(is_suspended)]) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Shows what came of announcements.
+    pub fn watch_notified(&self, notified: Arc<Notified>) {
+        self.rollout.notified.store(Some(notified));
     }
 
     /// One rollback, of the whole or of a rule.
@@ -33,6 +49,16 @@ impl Rollout {
     /// Each kind with its count.
     pub(super) fn rollbacks(&self) -> impl Iterator<Item = (RollbackKind, u64)> {
         RollbackKind::ALL.into_iter().zip(self.rollbacks.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// The stage from 1, alerts, maintenance.
+    pub(super) fn ramp(&self) -> [u64; 3] {
+        [0, 1, 2].map(|place: usize| self.ramp[place].load(Ordering::Relaxed))
+    }
+
+    /// Announcements that arrived, and that did not.
+    pub(super) fn notified(&self) -> (u64, u64) {
+        self.notified.load().as_ref().map_or((0, 0), |notified| notified.counts())
     }
 
     /// Is anything held, and would what is in force survive the process?
