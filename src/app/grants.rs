@@ -104,7 +104,7 @@ impl App {
     /// Takes out what lets nothing pass any more, and sees to it that counts are written now and then.
     pub(super) fn sweep_grants(&self) {
         let table = Arc::clone(&self.shared.snapshot.load().grants);
-        if table.iter().len() == 0 {
+        if table.iter().len() == 0 && table.all_revoked().is_empty() {
             return;
         }
         if let Some((left, over)) = table.swept(clock::unix_seconds(), clock::monotonic()) {

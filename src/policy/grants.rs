@@ -17,11 +17,15 @@
 //! their uses) with the old. So requests read it from their snapshot without a lock, and a revoked grant is gone for every request
 //! that is judged after the swap.
 
+mod fleet;
 mod grant;
 mod scope;
+mod stored;
 
+pub use fleet::{FleetWord, Heard, Revoked};
 pub use grant::{Grant, GrantId, GrantTerms, GrantToken, Standing, TermsError};
 pub use scope::{GrantScope, ScopeError};
+pub use stored::StoredGrant;
 
 use super::override_token::TokenHash;
 use std::fmt;
@@ -35,6 +39,8 @@ pub struct GrantTable {
     grants: Vec<Arc<Grant>>,
     /// Their hashes as words, in the same order; the rest zeros, which nothing hashes to.
     hashes: Box<[[u64; 4]; GrantTable::MOST]>,
+    /// What was ended for the whole fleet.
+    revoked: Vec<Revoked>,
 }
 
 /// A grant that is no longer open, and why not.
@@ -76,23 +82,27 @@ impl GrantTable {
     /// # Errors
     /// When there is no room, or it is there.
     pub fn with(&self, grant: Arc<Grant>) -> Result<GrantTable, TableError> {
-        GrantTable::new(self.grants.iter().cloned().chain([grant]).collect())
+        let table = GrantTable::new(self.grants.iter().cloned().chain([grant]).collect())?;
+        Ok(GrantTable { revoked: self.revoked.clone(), ..table })
     }
 
     /// The same without this one, and the one; `None`: it is not there.
     pub fn without(&self, id: GrantId) -> Option<(GrantTable, Arc<Grant>)> {
         let gone = self.grants.iter().find(|grant| grant.id() == id)?;
         let left = self.grants.iter().filter(|grant| grant.id() != id).cloned().collect();
-        Some((GrantTable::of(left), Arc::clone(gone)))
+        Some((GrantTable { revoked: self.revoked.clone(), ..GrantTable::of(left) }, Arc::clone(gone)))
     }
 
-    /// The same without those that are no longer open, and those with how they stand; `None`: all are open.
+    /// The same without what is no longer open, and that with how it stands; `None`: nothing is over.
     pub fn swept(&self, unix_seconds: u64, monotonic: Instant) -> Option<(GrantTable, Vec<Over>)> {
         let standing = |grant: &Arc<Grant>| (Arc::clone(grant), grant.standing(unix_seconds, monotonic));
         let (open, over): (Vec<_>, Vec<_>) =
             self.grants.iter().map(standing).partition(|(_, standing)| *standing == Standing::Open);
         let left = open.into_iter().map(|(grant, _)| grant).collect();
-        (!over.is_empty()).then(|| (GrantTable::of(left), over))
+        let mut revoked = self.revoked.clone();
+        revoked.retain(|revoked| revoked.expires > unix_seconds);
+        let changes = !over.is_empty() || revoked.len() < self.revoked.len();
+        changes.then(|| (GrantTable { revoked, ..GrantTable::of(left) }, over))
     }
 
     /// All of them, the oldest first.
@@ -126,7 +136,7 @@ impl GrantTable {
         for (words, grant) in hashes.iter_mut().zip(&grants) {
             *words = grant.hash().words();
         }
-        GrantTable { grants, hashes }
+        GrantTable { grants, hashes, revoked: Vec::new() }
     }
 }
 

@@ -9,16 +9,13 @@
 //! Uses are counted in memory; [`keeper`](super::grant_keeper) says when they are written here.
 
 use super::file::replace;
-use crate::policy::grants::{Grant, GrantId, GrantScope, GrantTable, GrantTerms};
-use crate::policy::override_token::TokenHash;
+use crate::policy::grants::{GrantTable, Revoked, StoredGrant};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::num::NonZeroU64;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// The file, in the state directory.
@@ -75,24 +72,8 @@ pub enum GrantFileFault {
 struct Stored {
     version: u64,
     grants: Vec<StoredGrant>,
-}
-
-/// One grant as it is written down, here and wherever else grants are kept.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredGrant {
-    id: String,
-    sha256: String,
-    path: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    method: Option<String>,
-    created: u64,
-    expires: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    uses: Option<NonZeroU64>,
-    used: u64,
-    reason: Box<str>,
-    by: Box<str>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    revoked: Vec<Revoked>,
 }
 
 impl GrantFile {
@@ -154,7 +135,8 @@ impl GrantFile {
 
 /// Grants as they are written down.
 pub fn to_text(table: &GrantTable) -> String {
-    let stored = Stored { version: VERSION, grants: table.iter().map(|grant| StoredGrant::of(grant)).collect() };
+    let grants = table.iter().map(|grant| StoredGrant::of(grant, grant.used())).collect();
+    let stored = Stored { version: VERSION, grants, revoked: table.all_revoked().to_vec() };
     // What holds no map with odd keys and no float is always JSON.
     let mut text = serde_json::to_string(&stored).unwrap_or_default();
     text.push('\n');
@@ -182,33 +164,12 @@ fn parse(text: &str, now: (u64, Instant)) -> Result<GrantTable, Fault> {
     let grants = stored.grants.into_iter().enumerate().map(|(place, grant)| {
         grant.made(now).ok_or_else(|| Fault::Corrupt(format!("entry {} is no grant", place + 1)))
     });
-    GrantTable::new(grants.collect::<Result<_, _>>()?).map_err(|error| Fault::Corrupt(error.to_string()))
-}
-
-impl StoredGrant {
-    fn of(grant: &Grant) -> StoredGrant {
-        let terms = grant.terms();
-        StoredGrant {
-            id: grant.id().to_string(),
-            sha256: grant.hash().to_hex(),
-            path: terms.scope.path().to_string(),
-            method: terms.scope.method().map(str::to_owned),
-            created: terms.created,
-            expires: terms.expires,
-            uses: terms.uses,
-            used: grant.used(),
-            reason: terms.reason.clone(),
-            by: terms.by.clone(),
-        }
+    let table = GrantTable::new(grants.collect::<Result<_, _>>()?);
+    let table = table.map_err(|error| Fault::Corrupt(error.to_string()))?;
+    if stored.revoked.iter().any(|revoked| revoked.id().is_none()) {
+        return Err(Fault::Corrupt("an end of a grant names none".to_owned()));
     }
-
-    fn made(self, now: (u64, Instant)) -> Option<Arc<Grant>> {
-        let (id, hash) = (GrantId::parse(&self.id)?, TokenHash::parse(&self.sha256)?);
-        let scope = GrantScope::new(&self.path, self.method.as_deref()).ok()?;
-        let StoredGrant { created, expires, uses, used, reason, by, .. } = self;
-        let terms = GrantTerms { scope, created, expires, uses, reason, by };
-        terms.are_sound().then(|| Arc::new(Grant::new(id, hash, terms, used, now)))
-    }
+    Ok(stored.revoked.into_iter().fold(table, |table, revoked| table.remembering(revoked)))
 }
 
 #[cfg(test)]

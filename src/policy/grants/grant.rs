@@ -90,6 +90,8 @@ pub struct GrantTerms {
     pub reason: Box<str>,
     /// Who made it: `uid:1000`.
     pub by: Box<str>,
+    /// Does it hold at every sidecar of the fleet?
+    pub fleet: bool,
 }
 
 /// Why no such grant is made.
@@ -134,7 +136,7 @@ impl GrantTerms {
         }
         let uses = uses.map(|uses| NonZeroU64::new(uses).ok_or(TermsError::NoUses)).transpose()?;
         let expires = now.saturating_add(lifetime.as_secs());
-        Ok(GrantTerms { scope, created: now, expires, uses, reason: reason.into(), by: by.into() })
+        Ok(GrantTerms { scope, created: now, expires, uses, reason: reason.into(), by: by.into(), fleet: false })
     }
 
     /// Could these have been made by [`GrantTerms::new`]? Asked of what was read from elsewhere.
@@ -142,7 +144,7 @@ impl GrantTerms {
         let lifetime = Duration::from_secs(self.expires.saturating_sub(self.created));
         let uses = self.uses.map(NonZeroU64::get);
         let again = GrantTerms::new(self.scope.clone(), lifetime, uses, &self.reason, &self.by, self.created);
-        again.is_ok_and(|again| again == *self)
+        again.is_ok_and(|again| GrantTerms { fleet: self.fleet, ..again } == *self)
     }
 }
 

@@ -293,3 +293,71 @@ fn capitals_in_a_scope_are_compared_as_rules_compare_them() {
     assert!(!scope.covers(&rules, "POST", &Readings::of("/api/npu/x")));
     assert!(!scope.covers(&rules, "POST", &Readings::of("/API/NPU/x")));
 }
+
+/// A grant for all, with this number.
+fn for_fleet(number: u8, start: Instant) -> Arc<Grant> {
+    let terms = GrantTerms { fleet: true, ..terms("/api/npu", None, 60, Some(3)).unwrap() };
+    Arc::new(Grant::new(GrantId::from_random([number; 6]), token(number).hash(), terms, 0, (NOW, start)))
+}
+
+fn hear(table: &GrantTable, word: FleetWord, start: Instant) -> GrantTable {
+    match table.hear(word, (NOW, start)) {
+        Heard::Granted(table, _) | Heard::Revoked(table, ..) | Heard::Remember(table) => table,
+        Heard::Nothing => table.clone(),
+    }
+}
+
+#[test]
+fn whatever_the_order_of_the_words_what_was_revoked_stays_revoked() {
+    let start = Instant::now();
+    let grant = for_fleet(1, start);
+    let granted = FleetWord::Granted(StoredGrant::of(&grant, 0));
+    let revoked = FleetWord::Revoked(Revoked::of(&grant, "uid:0 at vm20", "found"));
+    let (g, r) = (&granted, &revoked);
+    for words in [&[g, r][..], &[r, g], &[g, r, g], &[g, g, r, r, g], &[r, r, g, g]] {
+        let table = words.iter().fold(GrantTable::default(), |table, word| hear(&table, (*word).clone(), start));
+        assert!(table.find(&token(1).hash()).is_none(), "{words:?}");
+        assert_eq!(table.words().map(|(_, word)| word).collect::<Vec<_>>(), [revoked.clone()]);
+    }
+    let table = hear(&GrantTable::default(), granted.clone(), start);
+    assert_eq!(table.find(&token(1).hash()).unwrap().uses_left(), Some(3));
+    assert_eq!(table.words().map(|(_, word)| word).collect::<Vec<_>>(), [granted]);
+}
+
+#[test]
+fn an_end_is_remembered_for_as_long_as_the_grant_would_have_lasted() {
+    let start = Instant::now();
+    let grant = for_fleet(1, start);
+    let table = hear(&GrantTable::default(), FleetWord::Revoked(Revoked::of(&grant, "uid:0", "w")), start);
+    assert!(table.swept(NOW + 59, start).is_none());
+    let (table, _) = table.swept(NOW + 60, start).unwrap();
+    assert!(table.all_revoked().is_empty());
+    assert!(matches!(table.hear(FleetWord::Granted(StoredGrant::of(&grant, 0)), (NOW + 60, start)), Heard::Nothing));
+}
+
+#[test]
+fn a_word_touches_no_grant_of_one_sidecar_and_a_grant_of_one_sidecar_is_no_word() {
+    let start = Instant::now();
+    let own = grant(1, None, start);
+    let table = GrantTable::default().with(Arc::clone(&own)).unwrap();
+    assert_eq!(table.words().count(), 0);
+    let table = hear(&table, FleetWord::Revoked(Revoked::of(&own, "uid:0", "w")), start);
+    assert!(table.find(&token(1).hash()).is_some());
+    assert!(matches!(
+        table.hear(FleetWord::Granted(StoredGrant::of(&grant(2, None, start), 0)), (NOW, start)),
+        Heard::Nothing
+    ));
+}
+
+#[test]
+fn what_is_remembered_of_others_is_bounded() {
+    let start = Instant::now();
+    let mut table = GrantTable::default();
+    for number in 0..1000_u16 {
+        let id = GrantId::from_random([7, 7, 7, 7, (number >> 8) as u8, number as u8]);
+        let terms = GrantTerms { fleet: true, ..terms("/", None, 60, None).unwrap() };
+        let grant = Grant::new(id, token(1).hash(), terms, 0, (NOW, start));
+        table = hear(&table, FleetWord::Revoked(Revoked::of(&grant, "uid:0", "w")), start);
+    }
+    assert_eq!(table.all_revoked().len(), 256);
+}

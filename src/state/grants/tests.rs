@@ -1,8 +1,9 @@
 //! What is kept comes back, and what cannot be relied on grants nothing.
 
 use super::*;
-use crate::policy::grants::GrantToken;
+use crate::policy::grants::{Grant, GrantId, GrantScope, GrantTerms, GrantToken};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 const NOW: u64 = 1_759_742_876;
