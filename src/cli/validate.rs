@@ -83,6 +83,12 @@ pub struct Args {
     /// Who may vouch for an https:// URL, PEM [default: whoever the system trusts]
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Certificate to show where the listener asks for one, PEM
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    pub client_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub client_key: Option<PathBuf>,
     /// Admin socket of the sidecar behind the URL, or "off" [default: the configuration's]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -186,12 +192,14 @@ fn override_token(path: &Path) -> Result<Zeroizing<String>, CliError> {
 /// Where the requests go, and what is needed to believe who answers.
 fn reached_by(args: &Args) -> Result<(Upstream, TlsMaterials), CliError> {
     let mut upstream = args.url.clone();
-    match (&upstream.tls, &args.ca) {
-        (None, Some(_)) => return Err(CliError::Usage("--ca is for https:// URLs".to_owned())),
-        (None, None) => return Ok((upstream, TlsMaterials::default())),
-        (Some(_), _) => {}
+    let identity = args.client_cert.clone().zip(args.client_key.clone());
+    if upstream.tls.is_none() {
+        if args.ca.is_some() || identity.is_some() {
+            return Err(CliError::Usage("--ca and --client-cert are for https:// URLs".to_owned()));
+        }
+        return Ok((upstream, TlsMaterials::default()));
     }
-    let tls = ClientTls { ca: args.ca.clone(), name: None, identity: None };
+    let tls = ClientTls { ca: args.ca.clone(), name: None, identity };
     let mut loader = Loader::new(SecretReader::of_process(), clock::unix_seconds());
     let findings = loader.client(&tls);
     if let Some(fault) = findings.faults.first() {

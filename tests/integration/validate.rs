@@ -10,6 +10,7 @@ use std::path::Path;
 
 mod announced;
 mod broken;
+mod harmless;
 
 /// What a run said.
 struct Said {

@@ -257,10 +257,10 @@ fn accepted(check: &Check, said: &Said, told: Option<&Told>, probe: &Probe, know
             (Judgement::Failed, "the sidecar cannot read its keys".to_owned())
         }
         Said::Refusal { status: 500.., code } => (Judgement::Failed, format!("let in, but {}", upstream(code))),
-        Said::Refusal { status: 429, .. } => (
-            Judgement::Failed,
-            "refused: this address is over the failure limit, and nothing valid came with it".to_owned(),
-        ),
+        Said::Refusal { status: 429, .. } => {
+            let why = "refused: this address is over the failure limit, which holds valid calls too (lockout), or it was not valid";
+            (Judgement::Failed, why.to_owned())
+        }
         Said::Refusal { status, code } => {
             (Judgement::Failed, format!("refused with {status} {code}{}", hint(code, check.caller())))
         }

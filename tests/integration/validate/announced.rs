@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Where the sidecar of a [`Builder`] has its socket.
-fn socket(sidecar: &Sidecar) -> PathBuf {
+pub(super) fn socket(sidecar: &Sidecar) -> PathBuf {
     sidecar.directory.join("admin.sock")
 }
 
@@ -31,7 +31,7 @@ fn announce(sidecar: &Sidecar, uses: u32) -> (String, u64) {
     (body["token"].as_str().unwrap().to_owned(), body["id"].as_u64().unwrap())
 }
 
-fn with_socket(builder: Builder) -> Sidecar {
+pub(super) fn with_socket(builder: Builder) -> Sidecar {
     let sidecar = builder.set("admin", "socket", "\"admin.sock\"");
     sidecar.start()
 }
