@@ -17,6 +17,8 @@ use std::process::Output;
 /// Where `npu-worker` calls from, and `ai-stack`.
 const NPU: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 22);
 const AI: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 24);
+/// Another of `ai-stack`, from which it never proves itself.
+const AI_TOO: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 25);
 /// An address that the configuration does not give to anybody.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 77);
 /// Nobody's, whatever happens.
@@ -26,7 +28,7 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 99);
 fn guard(builder: Builder) -> Builder {
     builder
         .set("services.npu-worker", "addresses", format!("[\"{NPU}\"]"))
-        .set("services.ai-stack", "addresses", format!("[\"{AI}/32\"]"))
+        .set("services.ai-stack", "addresses", format!("[\"{AI}/32\", \"{AI_TOO}\"]"))
         .unlimited()
 }
 

@@ -1,7 +1,7 @@
 //! Both reports over real traffic: verdicts, and every figure computed again.
 
 use super::{
-    AI, AS_AI, AS_NPU, ELSEWHERE, NPU, STRANGER, guard, json, run, service, signed, text, unsigned, written,
+    AI, AI_TOO, AS_AI, AS_NPU, ELSEWHERE, NPU, STRANGER, guard, json, run, service, signed, text, unsigned, written,
 };
 use crate::support::recorder::{Recorder, Then};
 use crate::support::sidecar::{Builder, Sidecar};
@@ -41,6 +41,14 @@ fn traffic(sidecar: &Sidecar) -> usize {
         sent(unsigned(sidecar, ELSEWHERE, "/api/internal"));
         sent(unsigned(sidecar, STRANGER, "/api/internal"));
     }
+    sent(unsigned(sidecar, AI_TOO, "/api/internal"));
+    sent(raw::get_from(AI_TOO, sidecar.address, "/api/internal", "X-Service-ID: npu-worker\r\n").status);
+    // Overheard, and sent again from where its service never was.
+    let overheard = sign::headers_at(KEY_A, "npu-worker", "GET", "/api/internal/heard", sign::now() - 11);
+    for from in [NPU, STRANGER, STRANGER, ELSEWHERE] {
+        sent(raw::get_from(from, sidecar.address, "/api/internal/heard", &overheard).status);
+    }
+    sent(unsigned(sidecar, STRANGER, "/api/internal/after"));
     sent(signed(sidecar, ELSEWHERE, AS_AI, "/api/internal/x"));
     sent(signed(sidecar, AI, AS_AI, "/api/npu/results/1"));
     sent(unsigned(sidecar, AI, "/api/npu/heartbeat"));
@@ -76,9 +84,13 @@ fn somewhere() -> Builder {
     Builder::guarding("127.0.0.1:1".parse().unwrap())
 }
 
+fn refusing_replays() -> Builder {
+    somewhere().set("signature", "replay", "\"refuse\"")
+}
+
 /// The second program's figures.
 fn computed(sidecar: &Sidecar) -> Option<Value> {
-    let services = format!("{{\"npu-worker\": [\"{NPU}/32\"], \"ai-stack\": [\"{AI}/32\"]}}");
+    let services = format!("{{\"npu-worker\": [\"{NPU}/32\"], \"ai-stack\": [\"{AI}/32\", \"{AI_TOO}/32\"]}}");
     let audit = sidecar.directory.join("audit.jsonl");
     python::client("figures", &[audit.to_str().unwrap(), &services])
 }
@@ -154,7 +166,7 @@ fn row(said: &Value) -> Value {
 #[test]
 fn every_figure_of_log_mode_is_what_a_second_program_counts() {
     let token = "an-override-token-of-more-than-32-characters";
-    let (sidecar, _upstream) = start(somewhere().log_mode().override_token(token));
+    let (sidecar, _upstream) = start(refusing_replays().log_mode().override_token(token));
     let sent = traffic(&sidecar);
     let line = format!("X-Override-Token: {token}\r\n");
     assert_eq!(raw::get_from(AI, sidecar.address, "/api/internal", &line).status, 200);
@@ -173,7 +185,7 @@ fn every_figure_of_log_mode_is_what_a_second_program_counts() {
 fn every_figure_of_enforcement_is_what_a_second_program_counts_over_rotated_files_too() {
     let limit = "{ failures = 3 }";
     let upstream = upstream();
-    let sidecar = guard(builder_for(somewhere(), &upstream))
+    let sidecar = guard(builder_for(refusing_replays(), &upstream))
         .set("enforcement", "rate_limit", limit)
         .set("enforcement", "percentage", "60")
         .set("audit", "rotate", "{ size = \"10KB\", keep = 1000 }")
