@@ -3,13 +3,14 @@
 //! 1. `plan` makes the requests out of the rules; none of them does anything where it gets through.
 //! 2. The first of them tells whether a sidecar is there at all. If nobody answers, that is the answer (exit 3).
 //! 3. Where the sidecar's admin socket is within reach it says what is in force, and the rest is *announced* to it
-//!    (`policy::probes`): counted nowhere. Else they count like anybody's, and no more of them are sent than stay under the failure limit.
+//!    (`policy::probes`): counted nowhere, but for the malformed one, whose head nothing can be read from. Else they count like anybody's, and no more of them are sent than stay under the failure limit.
 //! 4. `judge` makes a row of each answer. Rows of their own: the upstream's health, how long keys last, whether clocks agree.
 //!
 //! What it does not do: look at configuration files of other machines, or change anything. `explain` asks the rules, `verify` one
 //! signature, `preflight` the time that has passed; this asks the thing itself.
 
 mod announce;
+mod budget;
 mod client;
 mod judge;
 mod keys;

@@ -181,6 +181,31 @@ fn unannounced_it_stays_under_the_failure_limit_and_says_what_it_did_not_send() 
 }
 
 #[test]
+fn what_is_really_refused_counts_whatever_anybody_says_is_in_force() {
+    let backend = backend();
+    let sidecar = guarding(&backend).start();
+    let said = validate(sidecar.address, &sidecar.config_path(), &["--socket", "off", "--mode", "log"]);
+    assert_eq!(said.code, Some(0), "{}", said.json);
+    assert_eq!(sidecar.metric("countersign_refusals_total", &["rate_limited"]), 0.0);
+    assert_eq!(sidecar.metric("service_auth_attempts_total", &["result=\"failed\""]), 8.0);
+    assert!(
+        said.json["notes"].to_string().contains("refusals are carried out there, though --mode says"),
+        "{}",
+        said.json
+    );
+}
+
+#[test]
+fn an_upstream_that_hangs_is_not_waited_for_a_hundred_times() {
+    let backend = Recorder::with(|exchange| exchange.hang());
+    let sidecar = Builder::guarding(backend.address).unlimited().start();
+    let said = validate(sidecar.address, &sidecar.config_path(), &["--socket", "off", "--timeout", "200ms"]);
+    assert_eq!(said.code, Some(1), "{}", said.json);
+    assert_eq!(said.with("failed").len(), 3, "{}", said.json);
+    assert!(said.json["notes"].to_string().contains("no more were sent"), "{}", said.json);
+}
+
+#[test]
 fn a_text_for_people_has_a_line_for_each_and_a_sum() {
     let backend = backend();
     let sidecar = guarding(&backend).unlimited().start();

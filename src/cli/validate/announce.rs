@@ -4,16 +4,18 @@ use super::Wishes;
 use super::judge::Told;
 use super::standing::{SaidBy, Standing};
 use crate::cli::control::{Sidecar, Unanswered, sudo_user};
+use crate::clock;
 use crate::config::AdminSocket;
 use crate::policy::decision::{Outcome, Refusal};
 use crate::policy::enforcement::Mode;
-use crate::policy::probes::USES;
+use crate::policy::probes::{USES, VALID};
 use crate::rules::percentage::Percentage;
 use hyper::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 use zeroize::Zeroizing;
 
 /// An open announcement.
@@ -21,6 +23,9 @@ pub(super) struct Announcement {
     sidecar: Sidecar,
     id: u64,
     secret: Zeroizing<String>,
+    /// Probes that it still covers.
+    left: u32,
+    since: Instant,
     standing: Option<Standing>,
 }
 
@@ -38,7 +43,8 @@ impl Announcement {
         };
         let is_said = wishes.args.socket.is_some();
         let sidecar = Sidecar { socket, state_dir: wishes.config.state_dir.clone() };
-        let body = json!({ "uses": count.min(USES), "sudo_user": sudo_user() });
+        let uses = count.min(USES);
+        let body = json!({ "uses": uses, "sudo_user": sudo_user() });
         let answered = match sidecar.asked(&Method::POST, "/v1/probes", Some(&body)).await {
             Ok(answered) => answered,
             // On another machine than the sidecar's nobody expects its socket.
@@ -55,12 +61,18 @@ impl Announcement {
         let secret = Zeroizing::new(token.to_owned());
         let in_force = sidecar.asked(&Method::GET, "/v1/enforcement", None).await;
         let standing = in_force.ok().filter(|answered| answered.status == 200).and_then(|a| standing(&a.body));
-        Ok(Some(Announcement { sidecar, id, secret, standing }))
+        Ok(Some(Announcement { sidecar, id, secret, left: uses, since: clock::monotonic(), standing }))
     }
 
-    /// What goes into the header.
-    pub(super) fn secret(&self) -> &str {
+    /// What goes into the header of the next probe.
+    pub(super) fn take(&mut self) -> &str {
+        self.left = self.left.saturating_sub(1);
         &self.secret
+    }
+
+    /// Is it good for another probe, however long that takes?
+    pub(super) fn covers_another(&self) -> bool {
+        self.left > 0 && clock::monotonic().duration_since(self.since) < VALID / 2
     }
 
     /// What is in force, by the sidecar's own word.

@@ -14,7 +14,7 @@
 
 use super::client::{Answer, ClientFault};
 use super::plan::{Check, Probe};
-use super::standing::Standing;
+use super::standing::{SaidBy, Standing};
 use crate::policy::decision::{Outcome, Refusal};
 use crate::signature::key::ServiceId;
 use serde_json::Value;
@@ -87,7 +87,10 @@ impl Said {
         let body = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
         let reason = body.get("reason").and_then(Value::as_str);
         let is_challenge = answer.values("www-authenticate").any(|value| value.starts_with("Countersign"));
-        let is_ours = body.get("authenticated") == Some(&Value::Bool(false)) && body.get("request_id").is_some();
+        // Whoever else answers like this does not know the id, which the sidecar names in a header of its own.
+        let id = body.get("request_id").and_then(Value::as_str);
+        let is_ours = body.get("authenticated") == Some(&Value::Bool(false))
+            && id.is_some_and(|id| answer.values("x-request-id").eq([id]));
         match reason {
             Some(reason) if (is_challenge || is_ours) && status >= 400 => {
                 Said::Refusal { status, code: reason.to_owned() }
@@ -243,7 +246,11 @@ fn through(probe: &Probe, reason: Refusal, told: Option<&Told>, known: Known<'_>
         Some(Told { outcome: Outcome::WouldRefuse | Outcome::Refuse, .. }) | None => {}
     }
     if share == 100 {
-        return (Judgement::Failed, format!("OPEN: {how}, although it is enforced"));
+        let hint = match known.standing.said_by {
+            SaidBy::Sidecar | SaidBy::Argument => "",
+            SaidBy::Configuration => " by the configuration (was it switched to log since? --mode log)",
+        };
+        return (Judgement::Failed, format!("OPEN: {how}, although it is enforced{hint}"));
     }
     let word = if told.is_some() { "recorded as would_refuse" } else { "to be recorded as would_refuse" };
     let said = format!("{in_force}: passes, {word} ({})", reason.code());

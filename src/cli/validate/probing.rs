@@ -5,6 +5,7 @@
 //! token does.
 
 use super::announce::Announcement;
+use super::budget::{Budget, in_order};
 use super::client::{Answer, Client, ClientFault, Request};
 use super::judge::{Judgement, Known, Row, Said, Told};
 use super::plan::{Check, Means, Plan, Probe};
@@ -28,8 +29,8 @@ pub(super) struct Run {
 
 /// Between two requests.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Refusals that are left to others below the failure limit.
-const LEFT_TO_OTHERS: u32 = 2;
+/// So many requests without an answer say enough.
+const HANGING: usize = 3;
 /// How much older than the window an old timestamp is.
 const OLDER: u64 = 60;
 
@@ -40,6 +41,12 @@ struct Exchange<'p> {
     answer: Result<Answer, ClientFault>,
     /// This machine's time when the answer was there.
     at: u64,
+}
+
+impl Exchange<'_> {
+    const fn has_timed_out(&self) -> bool {
+        matches!(self.answer, Err(ClientFault::TimedOut(_)))
+    }
 }
 
 /// A run under way.
@@ -76,25 +83,43 @@ pub(super) async fn run(wishes: &Wishes, client: &Client) -> Result<Run, CliErro
 
     let mut rows = vec![surroundings::health(&mut probing, announced).await];
     let mut exchanges = vec![first];
+    let mut held_back = Vec::new();
     let mut budget = Budget::of(wishes, announced || !has_sidecar);
     for probe in in_order(&plan, budget.limit.is_some()) {
         if !budget.takes(probe, &standing) {
             if !wishes.args.spread {
+                held_back.push(probe);
                 continue;
             }
             tokio::time::sleep(wishes.config.rate_limit.window + Duration::from_secs(1)).await;
             budget.begin_anew(probe, &standing);
         }
-        exchanges.push(probing.ask(probe, announced).await);
+        if announced && !probing.is_covered(plan.probes.len()).await {
+            break;
+        }
+        let exchange = probing.ask(probe, announced).await;
+        if let Ok(answer) = &exchange.answer {
+            budget.learn(probe, &standing, &Said::of(answer));
+        }
+        exchanges.push(exchange);
+        if exchanges.iter().filter(|exchange| exchange.has_timed_out()).count() >= HANGING {
+            probing.notes.push(format!("{HANGING} requests had no answer in time: no more were sent"));
+            break;
+        }
         tokio::time::sleep(PAUSE).await;
     }
     probing.end_announcement().await;
+    if budget.is_surprised {
+        let said_by = standing.said_by.words();
+        probing.notes.push(format!("refusals are carried out there, though {said_by} says: {}", standing.words()));
+    }
 
     let known = Known { standing: &standing, has_sidecar, expect_enforced: wishes.args.expect_enforced };
-    let asked = |probe: &Probe| exchanges.iter().find(|exchange| std::ptr::eq(exchange.probe, probe));
+    let asked = |probe: &Probe| exchanges.iter().find(|exchange| exchange.probe == probe);
     rows.extend(plan.probes.iter().map(|probe| match asked(probe) {
         Some(exchange) => Row::of(probe, &exchange.answer, probing.told.get(&exchange.request_id), known),
-        None => Row::unknown(&probe.check, &probe.subject, NOT_SENT),
+        None if held_back.contains(&probe) => Row::unknown(&probe.check, &probe.subject, NOT_SENT),
+        None => Row::unknown(&probe.check, &probe.subject, NOT_SENT_ANY_MORE),
     }));
     rows.extend(plan.left_out.iter().map(|left| Row::unknown(&left.check, &left.subject, &left.why)));
     rows.push(clock_row(&exchanges, &probing.told, wishes.config.signature.window_seconds));
@@ -108,47 +133,7 @@ pub(super) async fn run(wishes: &Wishes, client: &Client) -> Result<Run, CliErro
 
 const NOT_SENT: &str = "not sent: too many refused requests would lock this address out; run it where the admin socket \
                         is, or with --spread";
-
-/// What is left after the first contact, in the order of the plan; where few may be sent, what matters most comes first.
-fn in_order(plan: &Plan, is_limited: bool) -> Vec<&Probe> {
-    let mut probes: Vec<&Probe> = plan.probes.iter().filter(|probe| probe.check != Check::Malformed).collect();
-    if is_limited {
-        probes.sort_by_key(|probe| !probe.is_first);
-    }
-    probes
-}
-
-/// How many requests may be refused.
-struct Budget {
-    /// `None`: any number.
-    limit: Option<u32>,
-    used: u32,
-}
-
-impl Budget {
-    /// `is_free`: announced, or nobody is there who counts.
-    fn of(wishes: &Wishes, is_free: bool) -> Budget {
-        let limit = wishes.config.rate_limit.failures.saturating_sub(LEFT_TO_OTHERS).max(1);
-        Budget { limit: (!is_free).then_some(limit), used: 0 }
-    }
-
-    /// May it be sent? Then it has been counted.
-    fn takes(&mut self, probe: &Probe, standing: &Standing) -> bool {
-        let counts =
-            probe.check.is_refused() && (standing.share(&probe.rules) > 0 || probe.check == Check::WrongOverride);
-        let Some(limit) = self.limit.filter(|_| counts) else { return true };
-        if self.used >= limit {
-            return false;
-        }
-        self.used += 1;
-        true
-    }
-
-    fn begin_anew(&mut self, probe: &Probe, standing: &Standing) {
-        self.used = 0;
-        self.takes(probe, standing);
-    }
-}
+const NOT_SENT_ANY_MORE: &str = "not sent any more";
 
 impl<'w> Probing<'w> {
     fn begin(wishes: &'w Wishes, client: &'w Client) -> Result<Probing<'w>, CliError> {
@@ -233,6 +218,20 @@ impl<'w> Probing<'w> {
         self.told.contains_key(&request_id)
     }
 
+    /// Is the next probe announced, too? One announcement covers so many, for minutes; then there is another.
+    async fn is_covered(&mut self, planned: usize) -> bool {
+        if self.announcement.as_ref().is_some_and(Announcement::covers_another) {
+            return true;
+        }
+        self.end_announcement().await;
+        match Announcement::open(self.wishes, u32::try_from(planned).unwrap_or(u32::MAX)).await {
+            Ok(Some(announcement)) => self.announcement = Some(announcement),
+            Ok(None) => self.notes.push("the admin socket is gone: no more probes were sent".to_owned()),
+            Err(why) => self.notes.push(format!("no more probes were sent: {why}")),
+        }
+        self.announcement.is_some()
+    }
+
     async fn ask<'p>(&mut self, probe: &'p Probe, announced: bool) -> Exchange<'p> {
         let headers = self.credentials(probe, announced);
         let (request_id, answer) = self.send(&probe.method, &probe.path, headers, announced).await;
@@ -250,8 +249,8 @@ impl<'w> Probing<'w> {
         self.sent += 1;
         let request_id = format!("{}-{}", self.word, self.sent);
         headers.push(("X-Request-ID".to_owned(), request_id.clone()));
-        if announced && let Some(announcement) = &self.announcement {
-            headers.push(("X-Countersign-Probe".to_owned(), announcement.secret().to_owned()));
+        if announced && let Some(announcement) = &mut self.announcement {
+            headers.push(("X-Countersign-Probe".to_owned(), announcement.take().to_owned()));
         }
         let request = Request { method: method.to_owned(), target: target.to_owned(), headers };
         (request_id, self.client.send(&request).await)

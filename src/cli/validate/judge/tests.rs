@@ -34,7 +34,7 @@ fn probe(check: Check) -> Probe {
 
 /// An answer of a sidecar, as it writes them.
 fn refusal(status: u16, reason: &str) -> Answer {
-    let mut headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+    let mut headers = vec![("X-Request-ID".to_owned(), "r".to_owned())];
     if status == 401 {
         headers.push(("WWW-Authenticate".to_owned(), "Countersign scheme=\"hmac-v1\"".to_owned()));
     }
@@ -97,6 +97,9 @@ fn an_upstreams_own_answers_are_not_taken_for_ours() {
     ] {
         assert_eq!(Said::of(&refusal(status, code)), Said::Refusal { status, code: code.to_owned() });
     }
+    // a backend of the fleet answers much like it by itself
+    let other = Answer { headers: Vec::new(), ..refusal(403, "caller_not_allowed") };
+    assert_eq!(Said::of(&other), Said::Through { status: 403 });
     // to HEAD there is no body, and the challenge is enough
     let head = Answer { body: Vec::new(), ..refusal(401, "missing_signature") };
     assert_eq!(Said::of(&head), Said::Refusal { status: 401, code: String::new() });
