@@ -1,16 +1,62 @@
 //! Answers of the control API: JSON, and refusals of one shape.
 
+use super::events::EventStream;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// An answer.
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Body>;
+
+/// What an answer carries.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// All of it.
+    Whole(Full<Bytes>),
+    /// What comes.
+    Events(EventStream),
+}
+
+impl Body {
+    /// Does it have no end of its own?
+    pub(super) const fn is_endless(&self) -> bool {
+        matches!(self, Body::Events(_))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Body::Whole(whole) => Pin::new(whole).poll_frame(context),
+            Body::Events(events) => events.poll_line(context).map(|line| line.map(|line| Ok(Frame::data(line)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Whole(whole) => whole.is_end_stream(),
+            Body::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Whole(whole) => whole.size_hint(),
+            Body::Events(_) => SizeHint::default(),
+        }
+    }
+}
 
 /// Far more than any request has.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -20,7 +66,12 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     // Everything that is answered here is made of maps with text as keys, numbers and text.
     let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
     text.push(b'\n');
-    let mut answer = Response::new(Full::new(text.into()));
+    json_text(status, text.into())
+}
+
+/// This text, which is JSON.
+pub(super) fn json_text(status: StatusCode, text: Bytes) -> Answer {
+    let mut answer = Response::new(Body::Whole(Full::new(text)));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

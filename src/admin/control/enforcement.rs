@@ -3,6 +3,7 @@
 use super::ControlState;
 use super::answer::{Answer, json, refusal};
 use super::status;
+use super::whole::optional_whole;
 use crate::admin::orders::{Done, OrderRefused, RampRefusal, Wish};
 use crate::policy::enforcement::{Mode, Percentage};
 use crate::rollout::state::{MoveRefused, RollbackKind};
@@ -15,6 +16,7 @@ use serde_json::json;
 #[serde(deny_unknown_fields)]
 pub(super) struct EnforcementBody {
     mode: Option<String>,
+    #[serde(default, deserialize_with = "optional_whole")]
     percentage: Option<u64>,
     rule: Option<Box<str>>,
     #[serde(default)]
@@ -179,12 +181,12 @@ pub(super) fn who(uid: u32, sudo_user: Option<&str>) -> Box<str> {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn reason(text: &str) -> Result<Box<str>, &'static str> {
-    let text = text.trim();
-    if text.is_empty() {
+    let one_line = text.replace(char::is_control, " ");
+    let one_line = one_line.trim();
+    if one_line.is_empty() {
         return Err("`reason` is empty: say why, for those who read the record later.");
     }
-    let one_line = text.chars().map(|character| if character.is_control() { ' ' } else { character });
-    Ok(one_line.take(LONGEST_REASON).collect::<String>().into())
+    Ok(one_line.chars().take(LONGEST_REASON).collect::<String>().into())
 }
 
 pub(super) fn bad(detail: &str) -> Answer {
@@ -208,7 +210,7 @@ mod tests {
     fn a_reason_is_one_line_and_not_empty() {
         assert_eq!(&*reason(" backend\ndown ").unwrap(), "backend down");
         assert_eq!(reason(&"x".repeat(10_000)).unwrap().len(), LONGEST_REASON);
-        for empty in ["", "  ", "\n\t"] {
+        for empty in ["", "  ", "\n\t", " \u{1b}\0 "] {
             assert!(reason(empty).is_err(), "{empty:?}");
         }
     }

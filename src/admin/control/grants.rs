@@ -6,6 +6,7 @@
 use super::ControlState;
 use super::answer::{Answer, json, refusal};
 use super::enforcement::{bad, reason, refused, who};
+use super::whole::{optional_whole, whole};
 use crate::admin::orders::{Done, GrantWish, Wish};
 use crate::clock;
 use crate::policy::grants::{Grant, GrantId, GrantScope, GrantTerms, GrantToken, Standing};
@@ -21,7 +22,9 @@ use std::time::Duration;
 pub(super) struct GrantBody {
     path: String,
     method: Option<String>,
+    #[serde(deserialize_with = "whole")]
     seconds: u64,
+    #[serde(default, deserialize_with = "optional_whole")]
     uses: Option<u64>,
     reason: String,
     sudo_user: Option<String>,

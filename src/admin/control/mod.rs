@@ -9,11 +9,13 @@
 //! | `GET /v1/override/grants` | which overrides are granted, by whom, why, how often used |
 //! | `POST /v1/override/grants` | grants one; the only answer that ever holds its token |
 //! | `DELETE /v1/override/grants/ID` | revokes it |
+//! | `GET /v1/events` | what changes and what is refused, as it happens, line by line |
 //! | `GET /v1/explain` | what would happen to a request now, and why |
 //! | `GET /v1/ramp` | the ramp: stage, what is missing, evidence, baseline, alerts |
 //! | `GET /v1/ramp/plan` | its stages as they would come now; `?groups`, `?restart` |
 //! | `POST /v1/ramp/start`, `pause`, `resume`, `advance`, `abort` | steers it |
 //! | `POST /v1/maintenance` | suspends judgement for so many seconds |
+//! | `GET /v1/openapi.json` | all of this, for programs |
 //! | `POST /v1/reload` | loads the configuration anew |
 //! | `POST /v1/probes` | announces tests: a secret that lets them be counted nowhere |
 //! | `GET`, `DELETE /v1/probes/ID` | what those tests were judged; ends the announcement |
@@ -29,7 +31,9 @@
 //! it is.
 
 mod answer;
+mod description;
 mod enforcement;
+mod events;
 mod explain;
 mod grants;
 mod probes;
@@ -38,6 +42,7 @@ mod ramp;
 mod routes;
 mod serve;
 mod status;
+mod whole;
 
 pub use serve::{ControlSocket, open, serve};
 

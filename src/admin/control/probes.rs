@@ -4,6 +4,7 @@
 use super::ControlState;
 use super::answer::{Answer, json, refusal};
 use super::enforcement::{bad, who};
+use super::whole::{optional_whole, whole};
 use crate::clock;
 use crate::policy::probes::{ProbeId, ProbeToken, ProbeVerdict, USES, VALID};
 use crate::telemetry::audit::{Event, StateChange};
@@ -16,7 +17,9 @@ use std::time::Duration;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProbesBody {
+    #[serde(deserialize_with = "whole")]
     uses: u32,
+    #[serde(default, deserialize_with = "optional_whole")]
     seconds: Option<u64>,
     sudo_user: Option<String>,
 }

@@ -33,6 +33,18 @@ impl Query {
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
+
+    /// `?name`, `?name=true`: yes; `?name=false`, or nothing: no.
+    ///
+    /// # Errors
+    /// A sentence about what is wrong.
+    pub(super) fn is_said(&self, name: &str) -> Result<bool, String> {
+        match self.value(name) {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(other) => Err(format!("`{name}` is \"{}\"; it is `true` or `false`.", other.escape_debug())),
+        }
+    }
 }
 
 fn listed(known: &[&str]) -> String {
@@ -76,6 +88,16 @@ mod tests {
         assert_eq!(read("path").unwrap().value("path"), Some(""));
         assert_eq!(read("&&path=a=b&").unwrap().value("path"), Some("a=b"));
         assert_eq!(Query::read(None, &[]).unwrap().value("path"), None);
+    }
+
+    #[test]
+    fn a_word_by_itself_is_a_yes() {
+        for (text, is_said) in
+            [("path", true), ("path=", true), ("path=true", true), ("path=false", false), ("", false)]
+        {
+            assert_eq!(read(text).unwrap().is_said("path"), Ok(is_said), "{text}");
+        }
+        assert!(read("path=1").unwrap().is_said("path").is_err());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use super::ControlState;
 use super::answer::{Answer, json};
 use super::enforcement::{bad, reason, refused, who};
+use super::query::Query;
+use super::whole::whole;
 use crate::admin::orders::{Done, RampWish, StartRamp, Wish};
 use crate::rollout::stage::{self, By};
 use hyper::StatusCode;
@@ -34,6 +36,7 @@ pub(super) struct SteerBody {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MaintenanceBody {
+    #[serde(deserialize_with = "whole")]
     seconds: u64,
     reason: Option<String>,
     sudo_user: Option<String>,
@@ -111,15 +114,13 @@ async fn order(control: &ControlState, by: Box<str>, wish: RampWish) -> Answer {
 }
 
 /// What a ramp that starts now would do, and when. `query`: `groups`, `restart`.
-pub(super) fn plan(control: &ControlState, query: &str) -> Answer {
-    let (mut by, mut restart) = (By::Percentage, false);
-    for word in query.split('&').filter(|word| !word.is_empty()) {
-        match word.split('=').next().unwrap_or_default() {
-            "groups" => by = By::Group,
-            "restart" => restart = true,
-            _ => return bad("The query may say `groups` and `restart`."),
-        }
-    }
+pub(super) fn plan(control: &ControlState, query: Option<&str>) -> Answer {
+    let said = Query::read(query, &["groups", "restart"])
+        .and_then(|query| Ok((query.is_said("groups")?, query.is_said("restart")?)));
+    let (by, restart) = match said {
+        Ok((groups, restart)) => (if groups { By::Group } else { By::Percentage }, restart),
+        Err(problem) => return bad(&problem),
+    };
     let snapshot = control.snapshot.load_full();
     let config = &snapshot.config;
     let stages = match by {

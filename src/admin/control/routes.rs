@@ -4,7 +4,7 @@
 //! table is not there: paths are compared byte by byte, nothing is decoded, cleaned or cut.
 
 use super::answer::{Answer, body, json, not_allowed, refusal};
-use super::{ControlState, enforcement, explain, grants, probes, ramp, status};
+use super::{ControlState, description, enforcement, events, explain, grants, probes, ramp, status};
 use crate::admin::gate::{Refused, admit_control};
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
@@ -34,6 +34,8 @@ pub(super) enum Endpoint {
     RampAdvance,
     RampAbort,
     Maintenance,
+    Events,
+    Description,
 }
 
 /// Paths and their methods; GET covers HEAD, and `{id}` is one segment that is not empty.
@@ -56,6 +58,8 @@ pub(super) const TABLE: &[(&str, &[(&str, Endpoint)])] = &[
     ("/v1/ramp/advance", &[("POST", Endpoint::RampAdvance)]),
     ("/v1/ramp/abort", &[("POST", Endpoint::RampAbort)]),
     ("/v1/maintenance", &[("POST", Endpoint::Maintenance)]),
+    ("/v1/events", &[("GET", Endpoint::Events)]),
+    ("/v1/openapi.json", &[("GET", Endpoint::Description)]),
 ];
 
 /// Answers one request of somebody who may ask.
@@ -91,6 +95,8 @@ pub(super) async fn answer(state: &ControlState, uid: u32, request: Request<Inco
         Endpoint::Enforce => enforcement::put(state, uid, read!()).await,
         Endpoint::RollBack => enforcement::rollback(state, uid, read!()).await,
         Endpoint::Lift => enforcement::lift(state, uid, read!()).await,
+        Endpoint::Events => events::events(state, &head.method, &head.headers),
+        Endpoint::Description => description::description(),
         Endpoint::Explain => explain::explain(state, head.uri.query()),
         Endpoint::Reload => enforcement::reload(state, uid, read!()).await,
         Endpoint::Grants => json(StatusCode::OK, &grants::list(state)),
@@ -104,7 +110,7 @@ pub(super) async fn answer(state: &ControlState, uid: u32, request: Request<Inco
         Endpoint::Announced => probes::report(state, id),
         Endpoint::EndAnnouncement => probes::end(state, id),
         Endpoint::Ramp => json(StatusCode::OK, &**state.ramp.load()),
-        Endpoint::RampPlan => ramp::plan(state, head.uri.query().unwrap_or_default()),
+        Endpoint::RampPlan => ramp::plan(state, head.uri.query()),
         Endpoint::RampStart => ramp::start(state, uid, read!()).await,
         Endpoint::RampPause => ramp::steer(state, uid, ramp::Steer::Pause, read!()).await,
         Endpoint::RampResume => ramp::steer(state, uid, ramp::Steer::Resume, read!()).await,

@@ -13,6 +13,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
@@ -98,10 +99,14 @@ async fn connection(stream: UnixStream, state: Arc<ControlState>) {
     if !may {
         tracing::warn!(uid, "somebody without the right to asks on the admin socket");
     }
+    let endless = Arc::new(AtomicBool::new(false));
+    let is_endless = Arc::clone(&endless);
     let service = service_fn(move |request: Request<_>| {
-        let state = Arc::clone(&state);
+        let (state, endless) = (Arc::clone(&state), Arc::clone(&endless));
         async move {
             let answer = if may { routes::answer(&state, uid, request).await } else { forbidden() };
+            // Such an answer closes the connection behind it.
+            endless.store(answer.body().is_endless(), Ordering::Relaxed);
             Ok::<Answer, Infallible>(answer)
         }
     });
@@ -111,9 +116,13 @@ async fn connection(stream: UnixStream, state: Arc<ControlState>) {
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(LIFETIME, connection).await {
-        Ok(Ok(())) | Err(_) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection of the admin socket ended"),
+    tokio::pin!(connection);
+    loop {
+        match tokio::time::timeout(LIFETIME, connection.as_mut()).await {
+            Err(_) if is_endless.load(Ordering::Relaxed) => {}
+            Ok(Ok(())) | Err(_) => return,
+            Ok(Err(error)) => return tracing::debug!(%error, "a connection of the admin socket ended"),
+        }
     }
 }
 
@@ -125,7 +134,7 @@ fn forbidden() -> Answer {
 const MAX_CONNECTIONS: usize = 64;
 /// From the first byte of a head, and between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Of a connection, whatever it does.
+/// Of a connection, whatever it does; but as long as it likes may it listen to events.
 const LIFETIME: Duration = Duration::from_secs(120);
 /// For what is in flight at the end.
 const FINISH: Duration = Duration::from_secs(1);

@@ -10,6 +10,7 @@
 //! | [`queue`], `batch` | How does it get from a worker to the writer, bounded? |
 //! | [`log`], `writer` | Who writes, when, and how does one stop, reopen or change it? |
 //! | `sink`, `file`, `stream`, `journal` | Where to, and what if it fails? |
+//! | [`tap`] | Who listens while it is written? |
 //! | `files`, `keep`, `keeper` | What becomes of rotated files? |
 //! | [`read`] | What was recorded, over all files? |
 
@@ -25,6 +26,7 @@ pub mod read;
 pub mod record;
 mod sink;
 mod stream;
+pub mod tap;
 mod writer;
 
 pub use log::AuditLog;

@@ -17,6 +17,7 @@
 
 use super::batch::Batch;
 use super::record::{AuditRecord, StateChange};
+use super::tap::Tap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
@@ -81,6 +82,7 @@ struct Common {
     dropped: AtomicU64,
     write_errors: AtomicU64,
     lost: AtomicU64,
+    tap: Arc<Tap>,
 }
 
 impl AuditQueue {
@@ -97,6 +99,7 @@ impl AuditQueue {
             dropped: AtomicU64::new(0),
             write_errors: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            tap: Arc::default(),
         });
         let shards: Arc<[Arc<Shard>]> = (0..workers.max(1))
             .map(|_| Arc::new(Shard { common: Arc::clone(&common), pending: Mutex::default() }))
@@ -157,6 +160,11 @@ impl AuditQueue {
             lost,
             queued: common.filled.load(Ordering::Relaxed).saturating_sub(written + lost),
         }
+    }
+
+    /// Where one can listen while records are written.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.shard.common.tap
     }
 
     /// Is the writer parked until somebody wakes it?
@@ -299,6 +307,11 @@ impl QueueDrain {
         let new = dropped - self.dropped_seen;
         self.dropped_seen = dropped;
         new
+    }
+
+    /// Who listens.
+    pub(super) fn tap(&self) -> &Tap {
+        &self.common().tap
     }
 
     /// How many buffers there are.

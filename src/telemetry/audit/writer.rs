@@ -11,6 +11,7 @@
 
 use super::batch::{Batch, Filled};
 use super::queue::QueueDrain;
+use super::record::Event;
 use super::record::LineWriter;
 use super::sink::{Line, Sink};
 use crate::clock;
@@ -215,20 +216,31 @@ impl Writer {
             let Some(place) = self.order.pop() else { break };
             let batch = &self.batches[place.batch];
             let units = batch.units_of(place.item);
-            let (word, reason, notable) = match batch.item(place.item) {
+            let begin = self.text.len();
+            let mut last = false;
+            let (word, reason, notable, told) = match batch.item(place.item) {
                 Filled::Decision(record) => {
                     self.lines.decision(&mut self.text, &record);
                     let notable = match record.outcome {
                         Outcome::Allow | Outcome::Authenticated => false,
                         Outcome::Override | Outcome::Refuse | Outcome::WouldRefuse => true,
                     };
-                    (record.outcome.code(), record.reason, notable)
+                    let told = matches!(record.outcome, Outcome::Refuse | Outcome::WouldRefuse);
+                    (record.outcome.code(), record.reason, notable, told)
                 }
                 Filled::Change(change) => {
                     self.lines.change(&mut self.text, change);
-                    (change.event.code(), None, true)
+                    last = change.event == Event::Stop;
+                    (change.event.code(), None, true, true)
                 }
             };
+            let tap = self.queue.tap();
+            if told && tap.is_heard() {
+                tap.offer(&self.text[begin..]);
+            }
+            if last {
+                tap.close();
+            }
             self.text_lines.push(Line { end: self.text.len(), word, reason, notable, units });
         }
     }
