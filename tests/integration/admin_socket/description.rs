@@ -50,8 +50,9 @@ fn generated_requests_find_nothing_that_the_description_does_not_say() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{said}\n{errors}", output.status);
 
-    let asked = |path: &str| said.contains(path);
-    assert!(asked("test cases"), "did it ask anything? {said}");
+    let passed =
+        said.lines().find_map(|line| line.trim().strip_suffix(" passed")?.split(' ').next()?.parse::<u32>().ok());
+    assert!(passed.is_some_and(|passed| passed > 200), "did it ask anything? {said}");
     assert_eq!(get(&sidecar, "/v1/status").json()["ready"], true, "it is well after all that");
     let changes = || sidecar.audit().iter().filter(|record| record["event"] == "mode").count();
     eventually("some of the changes were made", || (changes() > 0).then_some(()));
