@@ -25,6 +25,7 @@
 //! | [`listeners`], [`holder`] | Where do we listen, and who is in the way? |
 //! | [`state_dir`] | What is kept between starts, and is it ours alone? |
 //! | [`process`] | What may leave the process's memory, how many descriptors may it open? |
+//! | `ramping`, `ramp_orders`, `alerts` | How is the rollout watched, what may an operator tell the ramp, and whom is told what? |
 //! | [`summary`] | What does it say of itself, in the log and to the service manager? |
 
 use crate::config::check::{self, Purpose};
@@ -32,6 +33,7 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::reload::Source;
 use crate::telemetry::logging;
 
+mod alerts;
 pub mod control;
 mod grants;
 pub mod holder;

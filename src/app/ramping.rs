@@ -4,10 +4,7 @@
 //! 1. A sample goes into the windows; in log mode, where no rollback holds, what it added goes into the baseline.
 //! 2. A ramp that runs makes one step ([`Ramp::step`]). To advance is written down before it takes effect, to roll back takes effect before
 //!    anything else.
-//! 3. Without one, the same rows are judged: with `rollback_when.always` they roll back, else they alert.
-//! 4. The silence of a service that is expected, and several signals at once, alert. An alert is told when it begins, and again only
-//!    after it was gone for [`GONE`].
-//! 5. Every rollback, whoever made it, is announced.
+//! 3. Without one, the same rows are judged, and who should look is told (`alerts`).
 //!
 //! A ramp ends when somebody else changes what it put in force: an operator's word is the last one. After a crash it goes on where it was,
 //! if what is in force is its stage still (or the next: it may have died between the two writes).
@@ -23,15 +20,14 @@ use crate::rollout::health::Health;
 use crate::rollout::ramp::{Figures, Plan, Ramp, RampStep};
 use crate::rollout::stage;
 use crate::rollout::state::{EnforcementState, Hold, RollbackKind};
-use crate::rollout::trigger::{self, Scope};
+use crate::rollout::trigger::Scope;
 use crate::state::ramp::{Ended, Kept, RampFiles};
 use crate::state::writer::Marker;
 use crate::telemetry::audit::record::{Event, Fact};
 use crate::telemetry::notify::Notifier;
-use crate::telemetry::time::rfc3339_seconds;
 use crate::upstream::health::UpstreamHealth;
 use arc_swap::ArcSwap;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -45,11 +41,6 @@ const SAVE_RAMP: Duration = Duration::from_secs(5);
 const SAVE_BASELINE: Duration = Duration::from_secs(60);
 /// An alert that was gone for so long is told anew.
 const GONE: Duration = Duration::from_secs(300);
-/// At rest, "the whole stage" begins anew so often.
-const REST: Duration = Duration::from_secs(3600);
-/// A service is silent after so many of its usual pauses, and after this at least.
-const PAUSES: u32 = 20;
-const SILENT: Duration = Duration::from_secs(300);
 
 /// What is known of the rollout, and remembered.
 pub(super) struct Ramping {
@@ -62,9 +53,9 @@ pub(super) struct Ramping {
     pub(super) maintenance: Option<Instant>,
     pub(super) shown: Arc<ArcSwap<RampShown>>,
     pub(super) alerts: BTreeMap<String, Alert>,
-    notifier: Notifier,
-    listeners: Vec<(Arc<str>, Vec<Arc<UpstreamHealth>>)>,
-    hold: Option<Hold>,
+    pub(super) notifier: Notifier,
+    pub(super) listeners: Vec<(Arc<str>, Vec<Arc<UpstreamHealth>>)>,
+    pub(super) hold: Option<Hold>,
     last: Option<Instant>,
     /// Of the baseline, less than a second.
     rest: Duration,
@@ -76,7 +67,7 @@ pub(super) struct Ramping {
 /// Something that an operator should look at.
 pub(super) struct Alert {
     pub(super) text: String,
-    seen: Instant,
+    pub(super) seen: Instant,
 }
 
 impl Ramping {
@@ -148,20 +139,8 @@ impl Ramping {
         drop(self.files.write_ramp(&self.kept()));
     }
 
-    fn usable_baseline(&self, without: bool, min_requests: u64) -> Option<&Baseline> {
+    pub(super) fn usable_baseline(&self, without: bool, min_requests: u64) -> Option<&Baseline> {
         (!without && self.baseline.missing(min_requests).is_none()).then_some(&self.baseline)
-    }
-
-    /// Services that are expected and silent, with for how long.
-    fn silent(&self, now: Instant) -> Vec<(String, Duration)> {
-        let calls_of = |usual: &crate::rollout::baseline::Usual| u32::try_from(usual.calls).unwrap_or(u32::MAX);
-        let measured = Duration::from_secs(self.baseline.measured_seconds);
-        let expected = self.baseline.expected().filter_map(|(id, usual)| {
-            let pause = (measured / calls_of(usual).max(1)).saturating_mul(PAUSES).max(SILENT);
-            let silent = self.health.silent_for(id, now).filter(|silent| *silent > pause)?;
-            Some((id.to_owned(), silent))
-        });
-        expected.collect()
     }
 }
 
@@ -291,7 +270,7 @@ impl App {
     }
 
     /// In memory first, then everything else.
-    fn roll_back_by_itself(&mut self, ramp: Option<&Ramp>, evidence: Evidence, config: &Config) {
+    pub(super) fn roll_back_by_itself(&mut self, ramp: Option<&Ramp>, evidence: Evidence, config: &Config) {
         let why = evidence.to_string();
         let before = self.steering.state();
         let only = match (config.ramp.when.scope, evidence.signal) {
@@ -324,93 +303,6 @@ impl App {
         let start = (*self.steering.state()).clone();
         let next = rules.iter().try_fold(start, |state, rule| state.roll_back_rule(rule, &config.rules, by.clone()));
         next.ok()
-    }
-
-    fn judge_at_rest(&mut self, config: &Config, now: Instant) {
-        if self.ramping.is_suspended() {
-            return;
-        }
-        let ramping = &mut self.ramping;
-        if ramping.health.length(crate::rollout::health::Span::Stage, now) >= REST {
-            ramping.health.begin_stage(now);
-        }
-        let when = &config.ramp.when;
-        let judgement = trigger::judge(&ramping.health, ramping.usable_baseline(false, when.min_requests), when, now);
-        let Some(evidence) = judgement.over else { return };
-        let enforces = self.steering.state().in_force.mode == Mode::Enforce;
-        if enforces && when.always {
-            return self.roll_back_by_itself(None, evidence, config);
-        }
-        // In log mode failing checks are what is being measured.
-        if enforces || evidence.signal == Signal::UpstreamDown {
-            self.alert(evidence.signal.code(), evidence.to_string(), Some(&evidence), config, now);
-        }
-        if enforces && judgement.signals > 1 {
-            let all: Vec<&str> = [evidence.signal].iter().chain(&evidence.also).map(|signal| signal.code()).collect();
-            let text = format!("several signals are over their limits at once: {}", all.join(", "));
-            self.alert("several", text, Some(&evidence), config, now);
-        }
-    }
-
-    fn tell_of_silence(&mut self, config: &Config, now: Instant) {
-        if self.ramping.is_suspended() {
-            return;
-        }
-        for (service, silent) in self.ramping.silent(now) {
-            let text = format!("{service} has not called for {} s, and used to", silent.as_secs());
-            self.alert(&format!("silence:{service}"), text, None, config, now);
-        }
-    }
-
-    fn alert(&mut self, key: &str, text: String, evidence: Option<&Evidence>, config: &Config, now: Instant) {
-        if let Some(alert) = self.ramping.alerts.get_mut(key) {
-            (alert.seen, alert.text) = (now, text);
-            return;
-        }
-        tracing::error!(alert = key, text, "nothing is taken back by itself; somebody should look");
-        let message = json!({
-            "event": "alert", "alert": key, "text": text, "evidence": evidence,
-            "time": rfc3339_seconds(clock::unix_seconds()), "sidecar": self.name(),
-        });
-        self.ramping.notifier.tell(&config.ramp.notify, &message);
-        self.ramping.alerts.insert(key.to_owned(), Alert { text, seen: now });
-    }
-
-    /// Of a rollback that was somebody's order: the sidecar's own are announced with their evidence.
-    fn announce_a_rollback(&mut self, state: &EnforcementState, config: &Config) {
-        if self.ramping.hold == state.hold {
-            return;
-        }
-        self.ramping.hold.clone_from(&state.hold);
-        if let Some(hold) = &state.hold {
-            let before = EnforcementState { in_force: hold.before, ..state.clone() };
-            let message = self.rollback_message(&before, state, hold.kind.code(), &hold.by.by, &hold.by.why);
-            self.ramping.notifier.tell(&config.ramp.notify, &message);
-        }
-    }
-
-    fn rollback_message(
-        &self,
-        before: &EnforcementState,
-        after: &EnforcementState,
-        kind: &str,
-        by: &str,
-        why: &str,
-    ) -> Value {
-        let told = |state: &EnforcementState| json!({ "mode": state.in_force.mode.code(), "percentage": state.in_force.percentage.value() });
-        json!({
-            "event": "rollback", "kind": kind, "by": by, "reason": why, "scope": "all",
-            "time": rfc3339_seconds(clock::unix_seconds()), "sidecar": self.name(),
-            "before": told(before), "after": told(after),
-        })
-    }
-
-    /// Which sidecar this is, for those who hear of several.
-    fn name(&self) -> String {
-        let snapshot = self.shared.snapshot.load();
-        let service = snapshot.config.service.as_ref().map(|service| service.id.to_string());
-        service
-            .unwrap_or_else(|| self.ramping.listeners.first().map(|(name, _)| name.to_string()).unwrap_or_default())
     }
 
     fn save(&mut self, now: Instant) {

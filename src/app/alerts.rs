@@ -1,0 +1,129 @@
+//! Whom is told what of the rollout? Alerts while nothing is taken back, and every rollback, whoever made it.
+//!
+//! - Without a ramp the rows are judged all the same: with `rollback_when.always` they roll back, else they alert. In log mode failing
+//!   checks are what is being measured, so that only an outage of the upstream is told.
+//! - A service that is expected and has not called for twenty of its usual pauses, and five minutes at least, is silent.
+//! - An alert is told when it begins, and again only after it was gone for a while.
+
+use super::ramping::{Alert, Ramping};
+use super::start::App;
+use crate::clock;
+use crate::config::Config;
+use crate::policy::enforcement::Mode;
+use crate::rollout::baseline::Usual;
+use crate::rollout::evidence::{Evidence, Signal};
+use crate::rollout::health::Span;
+use crate::rollout::state::EnforcementState;
+use crate::rollout::trigger;
+use crate::telemetry::time::rfc3339_seconds;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// At rest, "the whole stage" begins anew so often.
+const REST: Duration = Duration::from_secs(3600);
+/// A service is silent after so many of its usual pauses, and after this at least.
+const PAUSES: u32 = 20;
+const SILENT: Duration = Duration::from_secs(300);
+
+impl Ramping {
+    /// Services that are expected and silent, with for how long.
+    fn silent(&self, now: Instant) -> Vec<(String, Duration)> {
+        let calls_of = |usual: &Usual| u32::try_from(usual.calls).unwrap_or(u32::MAX);
+        let measured = Duration::from_secs(self.baseline.measured_seconds);
+        let expected = self.baseline.expected().filter_map(|(id, usual)| {
+            let pause = (measured / calls_of(usual).max(1)).saturating_mul(PAUSES).max(SILENT);
+            let silent = self.health.silent_for(id, now).filter(|silent| *silent > pause)?;
+            Some((id.to_owned(), silent))
+        });
+        expected.collect()
+    }
+}
+
+impl App {
+    pub(super) fn judge_at_rest(&mut self, config: &Config, now: Instant) {
+        if self.ramping.is_suspended() {
+            return;
+        }
+        let ramping = &mut self.ramping;
+        if ramping.health.length(Span::Stage, now) >= REST {
+            ramping.health.begin_stage(now);
+        }
+        let when = &config.ramp.when;
+        let judgement = trigger::judge(&ramping.health, ramping.usable_baseline(false, when.min_requests), when, now);
+        let Some(evidence) = judgement.over else { return };
+        let enforces = self.steering.state().in_force.mode == Mode::Enforce;
+        if enforces && when.always {
+            return self.roll_back_by_itself(None, evidence, config);
+        }
+        // In log mode failing checks are what is being measured.
+        if enforces || evidence.signal == Signal::UpstreamDown {
+            self.alert(evidence.signal.code(), evidence.to_string(), Some(&evidence), config, now);
+        }
+        if enforces && judgement.signals > 1 {
+            let all: Vec<&str> = [evidence.signal].iter().chain(&evidence.also).map(|signal| signal.code()).collect();
+            let text = format!("several signals are over their limits at once: {}", all.join(", "));
+            self.alert("several", text, Some(&evidence), config, now);
+        }
+    }
+
+    pub(super) fn tell_of_silence(&mut self, config: &Config, now: Instant) {
+        if self.ramping.is_suspended() {
+            return;
+        }
+        for (service, silent) in self.ramping.silent(now) {
+            let text = format!("{service} has not called for {} s, and used to", silent.as_secs());
+            self.alert(&format!("silence:{service}"), text, None, config, now);
+        }
+    }
+
+    fn alert(&mut self, key: &str, text: String, evidence: Option<&Evidence>, config: &Config, now: Instant) {
+        if let Some(alert) = self.ramping.alerts.get_mut(key) {
+            (alert.seen, alert.text) = (now, text);
+            return;
+        }
+        tracing::error!(alert = key, text, "nothing is taken back by itself; somebody should look");
+        let message = json!({
+            "event": "alert", "alert": key, "text": text, "evidence": evidence,
+            "time": rfc3339_seconds(clock::unix_seconds()), "sidecar": self.name(),
+        });
+        self.ramping.notifier.tell(&config.ramp.notify, &message);
+        self.ramping.alerts.insert(key.to_owned(), Alert { text, seen: now });
+    }
+
+    /// Of a rollback that was somebody's order: the sidecar's own are announced with their evidence.
+    pub(super) fn announce_a_rollback(&mut self, state: &EnforcementState, config: &Config) {
+        if self.ramping.hold == state.hold {
+            return;
+        }
+        self.ramping.hold.clone_from(&state.hold);
+        if let Some(hold) = &state.hold {
+            let before = EnforcementState { in_force: hold.before, ..state.clone() };
+            let message = self.rollback_message(&before, state, hold.kind.code(), &hold.by.by, &hold.by.why);
+            self.ramping.notifier.tell(&config.ramp.notify, &message);
+        }
+    }
+
+    pub(super) fn rollback_message(
+        &self,
+        before: &EnforcementState,
+        after: &EnforcementState,
+        kind: &str,
+        by: &str,
+        why: &str,
+    ) -> Value {
+        let told = |state: &EnforcementState| json!({ "mode": state.in_force.mode.code(), "percentage": state.in_force.percentage.value() });
+        json!({
+            "event": "rollback", "kind": kind, "by": by, "reason": why, "scope": "all",
+            "time": rfc3339_seconds(clock::unix_seconds()), "sidecar": self.name(),
+            "before": told(before), "after": told(after),
+        })
+    }
+
+    /// Which sidecar this is, for those who hear of several.
+    fn name(&self) -> String {
+        let snapshot = self.shared.snapshot.load();
+        let service = snapshot.config.service.as_ref().map(|service| service.id.to_string());
+        service
+            .unwrap_or_else(|| self.ramping.listeners.first().map(|(name, _)| name.to_string()).unwrap_or_default())
+    }
+}
