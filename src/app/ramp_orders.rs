@@ -60,6 +60,8 @@ impl App {
 
     fn start_ramp(&mut self, by: &str, start: StartRamp) -> Result<Option<Report>, OrderRefused> {
         let StartRamp { by: list, restart, lift, without_baseline, why } = start;
+        // Who has just changed what is in force may start anew at once.
+        self.end_if_overtaken();
         if let Some(ramp) = &self.ramping.ramp {
             return Err(RampRefusal::Running(ramp.stage().to_string()).into());
         }
@@ -94,6 +96,8 @@ impl App {
         let ramp = Ramp::start(Plan { stages, when }, progress);
         self.ramping.ended = None;
         self.ramping.health.forget(clock::monotonic());
+        // What the ramp is judged by must be there after a crash, too.
+        self.keep_baseline();
         let why = format!("ramp started at {}: {why}", ramp.stage());
         self.put_in_force(ramp, by, &why, lift).map(Some).map_err(OrderRefused::Move)
     }

@@ -185,8 +185,9 @@ impl App {
             ramping.baseline.note(seconds, added.iter().map(|(id, counts)| (&**id, *counts)), unix);
         }
         self.announce_a_rollback(&state, &config);
+        self.end_if_overtaken();
         match self.ramping.ramp.take() {
-            Some(ramp) => self.step(ramp, &state, &config, now),
+            Some(ramp) => self.step(ramp, &config, now),
             None => self.judge_at_rest(&config, now),
         }
         self.tell_of_silence(&config, now);
@@ -195,13 +196,19 @@ impl App {
         self.show_ramp(now);
     }
 
-    fn step(&mut self, mut ramp: Ramp, state: &EnforcementState, config: &Config, now: Instant) {
-        let stages = ramp.plan().stages.clone();
-        if stage::in_force(&stages, state, &config.rules) != Some(ramp.progress().stage) {
-            let why = format!("what the ramp had put in force was changed: {}", state.last.why);
-            self.end_ramp(&ramp, "overtaken", &state.last.by, &why, None);
+    /// Did somebody else change what the ramp that runs had put in force? Then it has ended.
+    pub(super) fn end_if_overtaken(&mut self) {
+        let Some(ramp) = self.ramping.ramp.take() else { return };
+        let (config, state) = (Arc::clone(&self.shared.snapshot.load().config), self.steering.state());
+        if stage::in_force(&ramp.plan().stages, &state, &config.rules) == Some(ramp.progress().stage) {
+            self.ramping.ramp = Some(ramp);
             return;
         }
+        let why = format!("what the ramp had put in force was changed: {}", state.last.why);
+        self.end_ramp(&ramp, "overtaken", &state.last.by, &why, None);
+    }
+
+    fn step(&mut self, mut ramp: Ramp, config: &Config, now: Instant) {
         ramp.judge_by(config.ramp.when);
         let ramping = &self.ramping;
         let progress = ramp.progress();

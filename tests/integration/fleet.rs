@@ -8,6 +8,7 @@
 mod cast;
 mod hostile;
 mod outages;
+mod rollout;
 mod rotation;
 
 use self::cast::{Fleet, Program, Servers, VMS, ip};
@@ -48,6 +49,12 @@ fn a_failover_of_redis_under_load_is_noticed_by_nobody_and_its_new_master_is_fol
         program.finish();
     }
     assert_only_authenticated(&fleet, 20);
+}
+
+#[test]
+fn a_rollout_reaches_everything_shrugs_off_floods_survives_a_kill_and_takes_itself_back_for_a_broken_key() {
+    let Some(mut fleet) = Fleet::start(&VMS[..3], Servers::One) else { return };
+    rollout::play(&mut fleet);
 }
 
 fn act(promise: &str, play: impl FnOnce()) {

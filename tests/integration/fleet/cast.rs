@@ -54,7 +54,7 @@ pub(super) enum Servers {
 pub(super) struct Fleet {
     pub(super) vms: &'static [Vm],
     servers: Servers,
-    _sidecars: Vec<Process>,
+    sidecars: Vec<Process>,
     _services: Vec<Process>,
     _watchers: Vec<Process>,
     /// The one that is the master at first.
@@ -96,7 +96,7 @@ impl Fleet {
         let mut fleet = Fleet {
             vms,
             servers,
-            _sidecars: Vec::new(),
+            sidecars: Vec::new(),
             _services: Vec::new(),
             _watchers: Vec::new(),
             redis: None,
@@ -115,18 +115,32 @@ impl Fleet {
         for vm in vms {
             assert_eq!(fleet.json(vm.last, &["check"])["ok"], true);
         }
-        fleet._sidecars = vms.iter().map(|vm| fleet.host(vm.last).start(&fleet.sidecar())).collect();
-        for (vm, sidecar) in vms.iter().zip(&mut fleet._sidecars) {
-            let host = fleet.network.host(vm.last);
-            eventually(&format!("the sidecar of .{} to be ready", vm.last), || {
-                if let Some(status) = sidecar.ended() {
-                    panic!("the sidecar of .{} ended with {status}:\n{}", vm.last, sidecar.stderr.text());
-                }
-                let answer = host.inside(|| request(local(9180), "GET /readyz", "", ""))?;
-                (answer.status == 200).then_some(())
-            });
-        }
+        fleet.sidecars = vms.iter().map(|vm| fleet.host(vm.last).start(&fleet.sidecar())).collect();
+        (0..vms.len()).for_each(|place| fleet.wait_until_ready(place));
         Some(fleet)
+    }
+
+    fn wait_until_ready(&mut self, place: usize) {
+        let (last, host) = (self.vms[place].last, self.network.host(self.vms[place].last));
+        let sidecar = &mut self.sidecars[place];
+        eventually(&format!("the sidecar of .{last} to be ready"), || {
+            if let Some(status) = sidecar.ended() {
+                panic!("the sidecar of .{last} ended with {status}:\n{}", sidecar.stderr.text());
+            }
+            let answer = host.inside(|| request(local(9180), "GET /readyz", "", ""))?;
+            (answer.status == 200).then_some(())
+        });
+    }
+
+    /// Kills a VM's sidecar as no crash could be harder, and starts it anew, with these variables beside the usual ones.
+    pub(super) fn restart(&mut self, last: u8, variables: &[(&str, &str)]) {
+        let place = self.vms.iter().position(|vm| vm.last == last).unwrap();
+        self.sidecars[place].signal("KILL");
+        self.sidecars[place].wait();
+        let mut command = self.sidecar();
+        command.envs(variables.iter().copied());
+        self.sidecars[place] = self.host(last).start(&command);
+        self.wait_until_ready(place);
     }
 
     pub(super) fn host(&self, last: u8) -> &Host {
