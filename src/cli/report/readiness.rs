@@ -7,6 +7,7 @@ use crate::cli::evidence::{Evidence, inbound, is_beyond_us};
 use crate::cli::output::CliError;
 use crate::rollout::recorded::continuity::Continuity;
 use crate::rollout::recorded::readiness::{Conduct, Expected, Readiness, Refused, Verdict};
+use crate::rules::classify::{Access, DefaultAccess, Rule, RuleSet};
 use serde_json::{Value, json};
 
 /// All that is told.
@@ -27,6 +28,8 @@ pub(super) struct Judged {
     pub(super) id: String,
     pub(super) configured: bool,
     pub(super) has_addresses: bool,
+    /// Does a rule of the configuration let it call?
+    pub(super) may_call: bool,
     pub(super) verdict: Verdict,
     pub(super) conduct: Conduct,
 }
@@ -51,6 +54,7 @@ impl<'e> Report<'e> {
                 Judged {
                     configured: peers.is_configured(index),
                     has_addresses: peers.has_addresses(index),
+                    may_call: evidence.config.as_ref().is_none_or(|config| may_call(&config.rules, &id)),
                     verdict: readiness.verdict(index, expected),
                     conduct: readiness.conduct(index),
                     id,
@@ -106,6 +110,16 @@ fn may_be_silent(evidence: &Evidence, id: &str) -> bool {
     own || config.services.iter().any(|(known, service)| known.as_str() == id && service.unused)
 }
 
+/// Does any rule let it call, or what no rule covers?
+fn may_call(rules: &RuleSet, id: &str) -> bool {
+    let lets = |rule: &Rule| match &rule.callers {
+        None => true,
+        Some(callers) => callers.iter().any(|caller| caller.as_str() == id),
+    };
+    rules.default_access() == DefaultAccess::Service
+        || rules.rules().iter().any(|rule| rule.access == Access::Service && lets(rule))
+}
+
 impl Judged {
     fn to_json(&self) -> Value {
         let refusals: Vec<Value> = self
@@ -129,6 +143,7 @@ impl Judged {
         json!({
             "service": self.id,
             "configured": self.configured,
+            "may_call": self.may_call,
             "verdict": self.verdict.code(),
             "safe": self.verdict.is_ready(),
             "authenticated": tally(self.conduct.authenticated),

@@ -85,11 +85,19 @@ fn reasons(text: &mut String, service: &Judged) {
     }
     if service.verdict == Verdict::Silent {
         let _ = writeln!(text, "\n{}: not one call; nothing is known of it", plain(&service.id));
+        if !service.may_call {
+            let _ = writeln!(
+                text,
+                "  no rule lets it call: `unused = true` in [services.{}] says that it need not",
+                service.id
+            );
+        }
         if conduct.claimed_elsewhere.count > 0 && !service.has_addresses {
             let _ = writeln!(
                 text,
                 "  {} refused calls claimed to be it, from addresses of nobody: set [services.{}].addresses",
-                conduct.claimed_elsewhere.count, service.id
+                conduct.claimed_elsewhere.count,
+                plain(&service.id)
             );
         }
     }

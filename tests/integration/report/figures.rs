@@ -228,7 +228,11 @@ fn services_that_sign_everything_are_safe_whatever_strangers_and_browsers_do() {
 #[test]
 fn a_silent_service_is_not_safe_and_one_marked_unused_is_no_obstacle() {
     let upstream = upstream();
-    let builder = guard(builder_for(somewhere(), &upstream)).log_mode().set("services.frontend", "addresses", "[]");
+    let rules = "[[rule]]\npaths = [\"/api\"]\naccess = \"service\"\ncallers = [\"npu-worker\", \"ai-stack\"]\n";
+    let builder = guard(builder_for(somewhere(), &upstream))
+        .log_mode()
+        .set("services.frontend", "addresses", "[]")
+        .rules(rules);
     let sidecar = builder.start();
     assert_eq!(signed(&sidecar, NPU, AS_NPU, "/api/npu/results/1"), 200);
     assert_eq!(signed(&sidecar, AI, AS_AI, "/api/internal/x"), 200);
@@ -237,7 +241,7 @@ fn a_silent_service_is_not_safe_and_one_marked_unused_is_no_obstacle() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(service(&json(&output), "frontend")["verdict"], "silent");
     let said = text(&run(&sidecar, &["report", "--readiness"]));
-    assert!(said.contains("frontend: not one call"), "{said}");
+    assert!(said.contains("frontend: not one call") && said.contains("no rule lets it call"), "{said}");
     let config = sidecar.config().replace("[services.frontend]", "[services.frontend]\nunused = true");
     std::fs::write(sidecar.config_path(), config).unwrap();
     let output = run(&sidecar, &["report", "--readiness", "--json"]);
