@@ -89,7 +89,7 @@ fn reasons(text: &mut String, service: &Judged) {
             let _ = writeln!(
                 text,
                 "  no rule lets it call: `unused = true` in [services.{}] says that it need not",
-                service.id
+                plain(&service.id)
             );
         }
         if conduct.claimed_elsewhere.count > 0 && !service.has_addresses {
