@@ -7,6 +7,7 @@
 //! | USR2 | emergency rollback: `log` at once, held |
 //! | TERM, INT | drain and stop; a second one stops at once |
 
+use super::fleet::Fleet;
 use super::grants::GrantTask;
 use super::key_follower::KeyFollower;
 use super::key_usage::KeyUsageTask;
@@ -118,6 +119,7 @@ impl App {
                 Some(order) = self.orders.recv() => self.obey(order),
                 found = KeyFollower::found(&mut self.key_follower) => self.take_up(found),
                 _ = watch.tick() => self.watch_rollout(),
+                found = Fleet::found(&mut self.fleet) => self.take_up_fleet(found),
                 _ = look.tick() => {
                     self.look(&mut standstill)?;
                     self.look_for_marker();
@@ -171,6 +173,9 @@ impl App {
         if let Some(grants) = self.grant_task.take() {
             grants.stop().await;
         }
+        if let Some(fleet) = self.fleet.take() {
+            fleet.stop().await;
+        }
         if let Some(follower) = self.key_follower.take() {
             follower.stop().await;
         }
@@ -211,6 +216,9 @@ impl App {
         }
         if self.key_follower.as_ref().is_some_and(KeyFollower::is_finished) {
             return Err(RunError::Critical("the task that follows redis"));
+        }
+        if self.fleet.as_ref().is_some_and(Fleet::is_finished) {
+            return Err(RunError::Critical("the task that follows the fleet"));
         }
         if self.key_usage.as_ref().is_some_and(KeyUsageTask::is_finished) {
             return Err(RunError::Critical("the task that tells of used keys"));

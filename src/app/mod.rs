@@ -35,6 +35,7 @@ use crate::telemetry::logging;
 
 mod alerts;
 pub mod control;
+mod fleet;
 mod grants;
 pub mod holder;
 mod key_follower;

@@ -190,6 +190,7 @@ impl App {
             Some(ramp) => self.step(ramp, &config, now),
             None => self.judge_at_rest(&config, now),
         }
+        self.steering.lease.want(self.ramping.ramp.is_some());
         self.tell_of_silence(&config, now);
         self.ramping.alerts.retain(|_, alert| now.saturating_duration_since(alert.seen) < GONE);
         self.save(now);
@@ -218,8 +219,11 @@ impl App {
             maintenance: ramping.is_suspended(),
         };
         let left = ramp.stage().to_string();
+        let stays = ramp.clone();
         match ramp.step(figures, now, clock::unix_seconds()) {
             RampStep::Stay { .. } => self.ramping.ramp = Some(ramp),
+            // A rollback asks nobody; a step forward is the driver's alone.
+            RampStep::Advance if !self.steering.lease.holds(now) => self.ramping.ramp = Some(stays),
             RampStep::Advance => {
                 let why = format!("stage {left} was healthy for its whole time, on to {}", ramp.stage());
                 if let Err(refused) = self.put_in_force(ramp, "ramp", &why, false) {

@@ -103,6 +103,7 @@ impl App {
         self.shared.snapshot.store(Arc::clone(&snapshot));
         self.follow(&running.config, &snapshot);
         self.follow_redis(&snapshot.config, sealed);
+        self.reload_fleet(&snapshot.config);
         self.readiness.reloaded(true);
 
         summary::log_warnings(&loaded.warnings);

@@ -1,5 +1,6 @@
 //! [`App`]: everything a running sidecar is made of, made in order.
 
+use super::fleet::Fleet;
 use super::grants::{GrantTask, KeptGrants};
 use super::key_follower::{self, FirstKeys, KeyFollower};
 use super::key_usage::KeyUsageTask;
@@ -57,6 +58,7 @@ pub struct App {
     pub(super) readiness: Arc<Readiness>,
     pub(super) steering: Steering,
     pub(super) ramping: Ramping,
+    pub(super) fleet: Option<Fleet>,
     pub(super) checks: Vec<HealthCheck>,
     pub(super) watcher: Watcher,
     pub(super) key_usage: Option<KeyUsageTask>,
@@ -141,9 +143,9 @@ impl App {
         let state_dir = StateDir::hold(&config.state_dir)?;
         let used_before = state_dir.is_used();
         let kept_grants = KeptGrants::read(&config.state_dir);
-        let begun = Begun::read(&config, used_before).map_err(part("the writer of state"))?;
-        // Last: that it is there says that the rest should be, too.
-        let salt = state_dir.salt()?;
+        let mut begun = Begun::read(&config, used_before).map_err(part("the writer of state"))?;
+        // Last: that the salt is there says that the rest should be, too.
+        let (fleet, salt) = Fleet::begin(&config, &mut begun.steering, state_dir.salt()?)?;
         let made = keys::make_first(&config)?;
         if made {
             // What we wrote ourselves is no change to be told of.
@@ -254,6 +256,8 @@ impl App {
             let state = ControlState {
                 snapshot: Arc::clone(&shared.snapshot),
                 standing: Arc::clone(&steering.standing),
+                fleet: fleet.as_ref().map(|fleet| Arc::clone(&fleet.board)),
+                key_status: Arc::clone(&key_status),
                 readiness: Arc::clone(&readiness),
                 grants: Arc::clone(&shared.grants),
                 probes: Arc::clone(&shared.probes),
@@ -278,6 +282,7 @@ impl App {
             readiness,
             steering,
             ramping,
+            fleet,
             checks,
             watcher,
             key_usage: Some(key_usage),

@@ -19,6 +19,7 @@ use crate::rollout::state::{Edit, EnforcementState, Move, RollbackKind};
 use crate::rollout::stored;
 use crate::snapshot::Snapshot;
 use crate::state::file::{Found, StateFiles};
+use crate::state::lease::DriverLease;
 use crate::state::standing::Standing;
 use crate::state::writer::{Marker, StateWriter, Write};
 use crate::systemd;
@@ -36,6 +37,8 @@ pub(super) struct Steering {
     files: StateFiles,
     writer: StateWriter,
     pub(super) standing: Arc<Standing>,
+    /// May this sidecar drive a ramp?
+    pub(super) lease: Arc<DriverLease>,
 }
 
 /// What was found at the start, for the log and the record.
@@ -88,7 +91,9 @@ impl Begun {
             tracing::error!(problem, "what is in force is in memory only: it would not survive this process");
             standing.in_trouble(problem);
         }
-        Ok(Begun { steering: Steering { files, writer, standing }, unknown, edit, by_marker: marker.is_some() })
+        let lease = Arc::new(DriverLease::new(config.shared_key.is_some()));
+        let steering = Steering { files, writer, standing, lease };
+        Ok(Begun { steering, unknown, edit, by_marker: marker.is_some() })
     }
 }
 
@@ -99,6 +104,11 @@ fn marker_reason(text: &str) -> &str {
 }
 
 impl Steering {
+    /// Begins with this instead of what was read.
+    pub(super) fn take(&mut self, state: EnforcementState) {
+        self.standing = Arc::new(Standing::new(state));
+    }
+
     /// What is in force.
     pub(super) fn state(&self) -> Arc<EnforcementState> {
         self.standing.state()
@@ -109,7 +119,7 @@ impl Steering {
         self.state().own_percentages(&config.rules).into()
     }
 
-    fn write(&self, state: &EnforcementState, marker: Marker) -> Report {
+    pub(super) fn write(&self, state: &EnforcementState, marker: Marker) -> Report {
         self.standing.moved(state.clone());
         let durable = self.writer.write(Write { state: stored::to_text(state), marker });
         let standing = Arc::clone(&self.standing);
@@ -170,7 +180,13 @@ impl App {
     }
 
     /// Makes `next` what is in force. The one way; see the module.
-    pub(super) fn change(&mut self, next: EnforcementState, event: Event, marker: Marker) -> Report {
+    pub(super) fn change(&mut self, mut next: EnforcementState, event: Event, marker: Marker) -> Report {
+        self.share(&self.steering.state(), &mut next);
+        self.take_effect(next, event, marker)
+    }
+
+    /// The same, for what the fleet says already.
+    pub(super) fn take_effect(&mut self, next: EnforcementState, event: Event, marker: Marker) -> Report {
         let before = self.steering.state();
         let running = self.shared.snapshot.load_full();
         let snapshot = Arc::new(Snapshot {
@@ -221,12 +237,16 @@ impl App {
 
     /// A configuration was loaded, and takes effect with the next snapshot: what of it is an edit of enforcement is written down.
     /// Was anything?
-    pub(super) fn edit(&self, config: &Config, who: &str) -> bool {
-        let (next, edit) = self.steering.state().load(config.enforcement, &config.rules, moving(who, EDITED));
+    pub(super) fn edit(&mut self, config: &Config, who: &str) -> bool {
+        let before = self.steering.state();
+        let (mut next, edit) = before.load(config.enforcement, &config.rules, moving(who, EDITED));
         if edit.held_back {
             warn_held_back();
         }
-        if *self.steering.state() != next {
+        if edit.is_any() {
+            self.share(&before, &mut next);
+        }
+        if *before != next {
             drop(self.steering.write(&next, Marker::Keep));
         }
         edit.is_any()

@@ -20,6 +20,7 @@ use std::fs::{File, TryLockError};
 use std::io::Read;
 use std::path::PathBuf;
 
+mod fleet;
 mod standard;
 
 /// Back to log-only: from the next request on nothing is refused any more, until an operator lifts it.
@@ -28,6 +29,8 @@ mod standard;
 Examples:
   Now:
     countersign rollback --reason \"npu-worker is refused\"
+  Now, and wait until the whole fleet has heard of it:
+    countersign rollback --fleet --reason \"npu-worker is refused\"
   With a backup, a verification and a record of it:
     countersign rollback --standard --reason \"planned\"
   See that it would work, and change nothing:
@@ -51,6 +54,9 @@ pub struct Args {
     /// End the hold of a rollback; switches nothing on by itself
     #[arg(long, conflicts_with = "rule")]
     lift: bool,
+    /// Wait for every sidecar that shares its state, and name those it does not reach; exit code 1 where there are any
+    #[arg(long, conflicts_with_all = ["lift", "dry_run", "standard"])]
+    fleet: bool,
     /// Only the rules of this name, to 0 %
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
@@ -89,14 +95,17 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
         }
         return Ok(if done.is_good() && done.told["durable"] == true { Answer::Done } else { Answer::No });
     }
+    if args.fleet {
+        body["fleet"] = json!(true);
+    }
     let for_a_rule = args.rule.is_some();
     add(&mut body, "rule", args.rule);
     if for_a_rule {
         let told = sidecar.done(&Method::POST, "/v1/rollback", Some(&body))?;
-        return show(&told, output);
+        return fleet::show(&told, args.fleet, output);
     }
     match sidecar.ask(&Method::POST, "/v1/rollback", Some(&body)) {
-        Ok(answered) if answered.status == 200 => show(&answered.body, output),
+        Ok(answered) if answered.status == 200 => fleet::show(&answered.body, args.fleet, output),
         Ok(answered) if answered.status == 400 => {
             Err(CliError::Usage(answered.body["detail"].as_str().unwrap_or_default().to_owned()))
         }
@@ -129,6 +138,10 @@ fn drilled(told: &Value, millis: u128, output: &Output) -> Result<Answer, CliErr
 
 fn of_standard(done: &standard::Done) -> String {
     let mut text = status::moved(&done.told);
+    let reach = fleet::text(&done.told["fleet"], false);
+    if !reach.is_empty() {
+        let _ = write!(text, "\n{}", reach.trim_end());
+    }
     let _ = write!(text, "\n{:<14}{}", "backup", done.backup.display());
     for check in &done.checks {
         let verdict = if check.passed { "ok" } else { "FAILED" };

@@ -3,15 +3,20 @@
 use super::control::SidecarArgs;
 use super::output::{Answer, CliError, Output};
 use super::override_grants;
+use crate::clock;
 use clap::Args as ClapArgs;
 use hyper::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Shows what is in force, since when, by whom and why; listeners, upstreams, keys and records.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "Exit codes: 0 it is ready, 1 it runs and is not ready, 3 it cannot be reached.")]
 pub struct Args {
+    /// The sidecars that share its state: is the same in force everywhere? Exit code 1 where it is not
+    #[arg(long)]
+    fleet: bool,
     #[command(flatten)]
     sidecar: SidecarArgs,
 }
@@ -21,7 +26,17 @@ pub struct Args {
 /// # Errors
 /// When the sidecar cannot be reached.
 pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
-    let status = args.sidecar.find()?.done(&Method::GET, "/v1/status", None)?;
+    let sidecar = args.sidecar.find()?;
+    let mut status = sidecar.done(&Method::GET, "/v1/status", None)?;
+    if args.fleet {
+        // What the others say of themselves is up to a second old.
+        let until = clock::monotonic() + A_MOMENT;
+        while status["fleet"]["shared"] == true && !is_whole(&status["fleet"]) && clock::monotonic() < until {
+            std::thread::sleep(AGAIN);
+            status = sidecar.done(&Method::GET, "/v1/status", None)?;
+        }
+        return of_fleet(&status, output);
+    }
     if output.is_json() {
         output.json(&status)?;
     } else {
@@ -29,6 +44,40 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
     }
     Ok(if status["ready"] == true { Answer::Done } else { Answer::No })
 }
+
+/// Is the same in force everywhere?
+fn of_fleet(status: &Value, output: &Output) -> Result<Answer, CliError> {
+    let shared = &status["fleet"];
+    if shared["shared"] != true {
+        return Err(CliError::Failed(
+            "this sidecar shares its state with nobody: `shared = true` under [enforcement] would".to_owned(),
+        ));
+    }
+    if output.is_json() {
+        output.json(&json!({ "enforcement": status["enforcement"], "fleet": shared }))?;
+    } else {
+        let mut out = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(out, "{name:<14}{value}");
+        };
+        line("this sidecar", word(&shared["name"]));
+        enforcement(&status["enforcement"], &mut line);
+        if status["fleet"]["shared"] == true {
+            fleet(&status["fleet"], &mut line);
+        }
+        fleet(shared, &mut line);
+        output.text(out.trim_end())?;
+    }
+    Ok(if is_whole(shared) { Answer::Done } else { Answer::No })
+}
+
+fn is_whole(fleet: &Value) -> bool {
+    list(&fleet["not_reached"]).is_empty() && fleet["published"] == true && fleet["trouble"].is_null()
+}
+
+/// How long `--fleet` waits for the others to say the same.
+const A_MOMENT: Duration = Duration::from_millis(1500);
+const AGAIN: Duration = Duration::from_millis(100);
 
 fn text(status: &Value) -> String {
     let mut out = String::new();
@@ -103,6 +152,41 @@ pub(super) fn enforcement(state: &Value, line: &mut impl FnMut(&str, String)) {
     }
     if let Some(trouble) = state["trouble"].as_str() {
         line("NOT DURABLE", format!("{trouble}; it would not survive the process"));
+    }
+}
+
+/// Those that share the state, one line each.
+pub(super) fn fleet(fleet: &Value, line: &mut impl FnMut(&str, String)) {
+    let others = list(&fleet["sidecars"]);
+    for sidecar in others {
+        let (mode, percentage) = (word(&sidecar["mode"]), &sidecar["percentage"]);
+        let held = if sidecar["held"] == true { ", held" } else { "" };
+        let heard = format!("heard {} s ago", sidecar["heard_seconds_ago"]);
+        let (title, what) = match sidecar["state"].as_str() {
+            Some("reached") => ("reached", "the same is in force there".to_owned()),
+            Some("behind") => ("NOT REACHED", format!("there: {mode} at {percentage} %{held}; {heard}")),
+            _ => ("NOT REACHED", format!("it is silent: {heard}, with {mode} at {percentage} %{held}")),
+        };
+        let listens: Vec<String> = list(&sidecar["listens"]).iter().map(word).collect();
+        line(title, format!("{} ({}): {what}", word(&sidecar["name"]), listens.join(", ")));
+    }
+    if fleet["drives_ramp"] == true {
+        line("ramp", "this sidecar drives it".to_owned());
+    }
+    if let Some(driver) = fleet["ramp_driver"].as_str() {
+        line("ramp", format!("{driver} drives it: nothing advances from here"));
+    }
+    if others.is_empty() {
+        line("fleet", "no other sidecar shares this state".to_owned());
+    }
+    if fleet["published"] == false {
+        line("NOT PUBLISHED", "redis does not hold what is in force here yet: the others do not know it".to_owned());
+    }
+    if let Some(trouble) = fleet["trouble"].as_str() {
+        line("TROUBLE", trouble.to_owned());
+    }
+    if let Some(times) = fleet["rejected"].as_u64().filter(|times| *times > 0) {
+        line("REJECTED", format!("{times} times something in redis was not written with this fleet key"));
     }
 }
 

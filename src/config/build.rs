@@ -15,7 +15,7 @@ use super::problems::{Problems, Setting};
 use super::secrets::{KeysSaid, RedisSecrets};
 use super::{
     Audit, AuditSink, Config, KeySourceKind, Log, LogFormat, OwnKey, RateLimit, Service, ServiceIdentity, Signature,
-    audit_file, defaults, keys, listeners, ramp, rules, secrets,
+    audit_file, defaults, keys, listeners, ramp, rules, secrets, shared,
 };
 use crate::keys::KeyTable;
 use crate::policy::certificates::CertificateBindings;
@@ -71,6 +71,7 @@ pub(super) fn build(
         OwnKey::File(_) | OwnKey::Environment(_) | OwnKey::Redis | OwnKey::Directory => service,
     });
     secrets::of_redis(&redis_secrets, around.purpose, problems);
+    let shared_key = shared::shared(&file.enforcement, &keys, around.purpose, problems);
     let table = secrets::keys(&keys, service.as_ref(), &keys_said, around.purpose, problems);
     let audit_said = file.audit_sink.as_ref().map(|sink| sink.place.clone());
     let audit = audit(file.audit_sink, file.audit, file.rotate, state, around, problems);
@@ -95,6 +96,7 @@ pub(super) fn build(
             replay: value_or(file.replay, Signature::default().replay),
         },
         enforcement,
+        shared_key,
         override_token,
         rate_limit,
         ramp,

@@ -99,6 +99,8 @@ pub(super) struct FileEnforcement {
     pub(super) window: Option<Setting<Duration>>,
     pub(super) lockout: Option<Setting<bool>>,
     pub(super) addresses: Option<Setting<usize>>,
+    pub(super) shared: Option<Setting<bool>>,
+    pub(super) shared_key: Option<Setting<PathBuf>>,
 }
 
 /// Where the override token is.
@@ -185,9 +187,10 @@ fn enforcement(mut table: Table<'_>) -> FileEnforcement {
         window: limit.duration("window", &FAILURE_WINDOW),
         lockout: limit.boolean("lockout"),
         addresses: limit.count("addresses", &FAILURE_ADDRESSES),
+        shared: table.boolean("shared"),
+        shared_key: table.path("shared_key_file"),
     };
     limit.finish();
-    table.not_built("shared");
     table.finish();
     file
 }

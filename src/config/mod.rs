@@ -39,6 +39,7 @@ pub mod reload;
 mod render;
 mod rules;
 mod secrets;
+mod shared;
 mod sources;
 mod syntax;
 mod table;
@@ -73,6 +74,8 @@ pub struct Config {
     pub signature: Signature,
     /// `[enforcement]` mode, percentage and sampling.
     pub enforcement: Enforcement,
+    /// `[enforcement].shared_key_file`, where `shared` is true: the state of enforcement is shared through `[keys].redis`.
+    pub shared_key: Option<PathBuf>,
     /// `[enforcement].override_token_file` or the environment's token, hashed.
     pub override_token: Option<OverrideToken>,
     /// `[enforcement].rate_limit`

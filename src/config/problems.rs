@@ -90,11 +90,6 @@ pub(super) fn wrong(place: &Place, what: &str, found: &str, expected: Expected) 
     }
 }
 
-pub(super) fn not_built(place: &Place, what: &str) -> Diagnostic {
-    Diagnostic::error(place, format!("`{what}` is not built yet in this version"))
-        .fix("leave it out; nothing else stands in for it")
-}
-
 /// A text in back-ticks, shortened, without control characters and what looks like a secret.
 pub(super) fn quoted(text: &str) -> String {
     let masked = mask::masked(text);

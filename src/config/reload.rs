@@ -87,6 +87,8 @@ fn keep_running(running: &Config, loaded: &mut Config) -> Vec<&'static str> {
     loaded.workers = running.workers;
     keep("log.format", running.log.format != loaded.log.format);
     loaded.log.format = running.log.format;
+    keep("enforcement.shared", running.shared_key != loaded.shared_key);
+    loaded.shared_key.clone_from(&running.shared_key);
     let Admin { listen, socket, .. } = &running.admin;
     keep("admin.listen", *listen != loaded.admin.listen);
     loaded.admin.listen = *listen;

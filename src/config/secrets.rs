@@ -129,7 +129,12 @@ fn is_not_set_up(path: &Path, fault: &SecretFileFault, purpose: Purpose) -> bool
 }
 
 /// A file that holds a secret, or why not, told at the setting that names it.
-fn secret(said: &Setting<PathBuf>, what: &str, purpose: Purpose, problems: &Problems) -> Option<Zeroizing<String>> {
+pub(super) fn secret(
+    said: &Setting<PathBuf>,
+    what: &str,
+    purpose: Purpose,
+    problems: &Problems,
+) -> Option<Zeroizing<String>> {
     match SecretReader::of_process().read(&said.value) {
         Ok(text) => Some(text),
         Err(fault) => {

@@ -6,7 +6,7 @@
 //! the value absent.
 
 use super::diagnostic::{Diagnostic, Place, SourceFile};
-use super::problems::{Problems, Setting, not_built, quoted, wrong};
+use super::problems::{Problems, Setting, quoted, wrong};
 use super::values::{Expected, Reading, nearest};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -263,15 +263,6 @@ impl<'w> Table<'w> {
         tables
     }
 
-    /// A key of the product whose feature this version does not have.
-    pub(super) fn not_built(&mut self, key: &'static str) {
-        if self.ask(key).is_none() {
-            return;
-        }
-        let span = self.key_span(key).unwrap_or_default();
-        self.reader.problems.add(not_built(&self.reader.place(span), &self.full(key)));
-    }
-
     /// Reports a wrong value under a key that the operator chose.
     pub(super) fn wrong_entry(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: Expected) {
         self.reader.refuse(&self.full(key), value, expected);
@@ -296,11 +287,6 @@ impl<'w> Table<'w> {
     pub(super) fn is_written(&self, key: &str) -> bool {
         let Some(entries) = self.entries else { return false };
         entries.contains_key(key) || entries.keys().any(|name| nearest(name.get_ref(), [key]).is_some())
-    }
-
-    /// Where the key itself stands.
-    pub(super) fn key_span(&self, key: &str) -> Option<Range<usize>> {
-        self.entries?.iter().find(|(name, _)| name.get_ref() == key).map(|(name, _)| name.span())
     }
 
     /// Reports every key that nobody asked for.

@@ -91,6 +91,9 @@ impl Watched {
         if let Some(TokenSource::File(path)) = written.enforcement.override_token.as_ref().map(|token| &token.value) {
             self.add_file(path);
         }
+        if let Some(key) = &written.enforcement.shared_key {
+            self.add_file(&key.value);
+        }
         for file in written.tls_files() {
             self.add_file(&file.value);
         }

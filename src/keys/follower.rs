@@ -124,6 +124,7 @@ impl Follower {
         name: VerifierName,
         status: Arc<KeyStatus>,
     ) -> Follower {
+        status.named(name.clone());
         let now = clock::monotonic();
         let mut steady = SteadyClock::new();
         let cache = restore(sealed.as_deref(), &settings, steady.now());

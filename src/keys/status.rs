@@ -1,6 +1,7 @@
 //! [`KeyStatus`]: how it stands with the keys of Redis, for those who watch. Written by the follower, read by a scrape.
 
 use super::cache::{KeyCache, Millis};
+use super::redis::VerifierName;
 use crate::signature::key::ServiceId;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,8 @@ pub struct KeyStatus(Mutex<Standing>);
 /// How it stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
+    /// Under which name this sidecar is known among the verifiers; `None` where it asks no Redis.
+    pub name: Option<VerifierName>,
     /// When each key lapses, by our clock; those that never do are not here.
     pub expiries: BTreeMap<ServiceId, Millis>,
     /// Since when Redis has told nothing, if it cannot be reached.
@@ -41,6 +44,11 @@ impl KeyStatus {
         let mut standing = self.lock();
         *(if heard { &mut standing.heard } else { &mut standing.unheard }) += 1;
         standing.deleted += deleted;
+    }
+
+    /// Under which name this sidecar asks.
+    pub(super) fn named(&self, name: VerifierName) {
+        self.lock().name = Some(name);
     }
 
     /// What the cache holds now.

@@ -5,6 +5,8 @@
 //! | [`state`] | What is in force, since when, by whom, why, and does a rollback hold it? |
 //! | [`recorded`] | What do the records of the past say: who is safe, what happened, which rules are missing? |
 //! | [`stored`] | How is that written down, and when is what was read no state? |
+//! | [`shared`] | What do several sidecars hold in common, and what comes of two that differ? |
+//! | [`shared::sealed`] | How is that written down so that only the fleet can have written it? |
 //! | [`health`] | How do the calls fare that we judge by? Exact counts over trailing windows. |
 //! | [`baseline`] | What was usual while nothing was refused? |
 //! | [`trigger`], [`evidence`] | Do these figures take enforcement back, and why? |
@@ -15,6 +17,7 @@ pub mod evidence;
 pub mod health;
 pub mod ramp;
 pub mod recorded;
+pub mod shared;
 pub mod stage;
 pub mod state;
 pub mod stored;

@@ -302,7 +302,7 @@ pub fn edited(last_loaded: Enforcement, loaded: Enforcement, in_force: Enforceme
 }
 
 /// The `enforce` of the first service rule of this name; `None`: there is no such rule.
-fn configured_of(rules: &RuleSet, name: &str) -> Option<Option<Percentage>> {
+pub(super) fn configured_of(rules: &RuleSet, name: &str) -> Option<Option<Percentage>> {
     rules.rules().iter().find(|rule| &*rule.name == name && rule.access == Access::Service).map(|rule| rule.enforce)
 }
 

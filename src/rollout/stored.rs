@@ -41,7 +41,7 @@ struct Stored {
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StoredEnforcement {
+pub(super) struct StoredEnforcement {
     mode: StoredMode,
     percentage: StoredPercentage,
     sampling: StoredSampling,
@@ -59,7 +59,7 @@ struct StoredRule {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StoredHold {
+pub(super) struct StoredHold {
     since: u64,
     by: Box<str>,
     why: Box<str>,
@@ -97,7 +97,7 @@ stored_word!(StoredKind, RollbackKind, RollbackKind::ALL);
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
-struct StoredPercentage(Percentage);
+pub(super) struct StoredPercentage(pub(super) Percentage);
 
 impl TryFrom<u8> for StoredPercentage {
     type Error = String;
@@ -129,6 +129,20 @@ impl From<StoredEnforcement> for Enforcement {
     }
 }
 
+impl From<&Hold> for StoredHold {
+    fn from(hold: &Hold) -> StoredHold {
+        let Move { at, by, why } = hold.by.clone();
+        StoredHold { since: at, by, why, kind: StoredKind(hold.kind), before: hold.before.into() }
+    }
+}
+
+impl From<StoredHold> for Hold {
+    fn from(stored: StoredHold) -> Hold {
+        let by = Move { at: stored.since, by: stored.by, why: stored.why };
+        Hold { by, kind: stored.kind.0, before: stored.before.into() }
+    }
+}
+
 /// The text of this state, with a newline at its end.
 pub fn to_text(state: &EnforcementState) -> String {
     let rule = |rule: &RuleState| StoredRule {
@@ -140,13 +154,7 @@ pub fn to_text(state: &EnforcementState) -> String {
         version: VERSION,
         in_force: state.in_force.into(),
         rules: state.rules.iter().map(|(name, state)| (name.clone(), rule(state))).collect(),
-        hold: state.hold.as_ref().map(|hold| StoredHold {
-            since: hold.by.at,
-            by: hold.by.by.clone(),
-            why: hold.by.why.clone(),
-            kind: StoredKind(hold.kind),
-            before: hold.before.into(),
-        }),
+        hold: state.hold.as_ref().map(StoredHold::from),
         since: state.last.at,
         by: state.last.by.clone(),
         why: state.last.why.clone(),
@@ -175,11 +183,7 @@ pub fn parse(text: &str) -> Result<EnforcementState, StoredFault> {
         other => return Err(StoredFault::Corrupt(format!("version {other}"))),
     }
     let stored: Stored = serde_json::from_str(text).map_err(corrupt)?;
-    let hold = stored.hold.map(|hold| Hold {
-        by: Move { at: hold.since, by: hold.by, why: hold.why },
-        kind: hold.kind.0,
-        before: hold.before.into(),
-    });
+    let hold = stored.hold.map(Hold::from);
     let rule = |(name, rule): (Box<str>, StoredRule)| {
         let configured = rule.configured.map(|configured| configured.0);
         (name, RuleState { percentage: rule.percentage.0, configured, held: rule.held })

@@ -42,6 +42,7 @@ mod report;
 mod retry;
 mod rules;
 mod sampling;
+mod shared;
 mod steering;
 mod streaming;
 mod support;

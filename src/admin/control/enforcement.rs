@@ -2,14 +2,14 @@
 
 use super::ControlState;
 use super::answer::{Answer, json, refusal};
-use super::status;
 use super::whole::optional_whole;
+use super::{fleet, status};
 use crate::admin::orders::{Done, OrderRefused, RampRefusal, Wish};
 use crate::policy::enforcement::{Mode, Percentage};
 use crate::rollout::state::{MoveRefused, RollbackKind};
 use hyper::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The body of `PUT /v1/enforcement`.
 #[derive(Debug, Deserialize)]
@@ -34,6 +34,8 @@ pub(super) struct RollbackBody {
     rule: Option<Box<str>>,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    fleet: bool,
     sudo_user: Option<String>,
 }
 
@@ -97,8 +99,16 @@ pub(super) async fn rollback(state: &ControlState, uid: u32, body: RollbackBody)
         Err(problem) => return bad(problem),
     };
     let by = who(uid, body.sudo_user.as_deref());
-    let wish = if body.dry_run { Wish::Drill { why } } else { Wish::RollBack { kind, rule: body.rule, why } };
-    moved(state, by, wish).await
+    if body.dry_run {
+        return moved(state, by, Wish::Drill { why }).await;
+    }
+    match change(state, by, Wish::RollBack { kind, rule: body.rule, why }).await {
+        Ok(mut told) => {
+            told["fleet"] = fleet::reached(state, body.fleet).await;
+            json(StatusCode::OK, &told)
+        }
+        Err(refused) => refused,
+    }
 }
 
 pub(super) async fn lift(state: &ControlState, uid: u32, body: LiftBody) -> Answer {
@@ -121,6 +131,13 @@ pub(super) async fn reload(state: &ControlState, uid: u32, body: ReloadBody) -> 
 
 /// Asks for a move of enforcement, and tells what came of it.
 async fn moved(control: &ControlState, by: Box<str>, wish: Wish) -> Answer {
+    match change(control, by, wish).await {
+        Ok(told) => json(StatusCode::OK, &told),
+        Err(refused) => refused,
+    }
+}
+
+async fn change(control: &ControlState, by: Box<str>, wish: Wish) -> Result<Value, Answer> {
     match control.order(by, wish).await {
         Some(Ok(Done::Moved { state, before, durable })) => {
             let mut told = status::enforcement(&state, durable.as_ref().err().map(String::as_str));
@@ -128,9 +145,9 @@ async fn moved(control: &ControlState, by: Box<str>, wish: Wish) -> Answer {
                 "mode": before.mode.code(),
                 "percentage": before.percentage.value(),
             });
-            json(StatusCode::OK, &told)
+            Ok(told)
         }
-        other => refused(other),
+        other => Err(refused(other)),
     }
 }
 

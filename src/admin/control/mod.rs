@@ -35,6 +35,7 @@ mod description;
 mod enforcement;
 mod events;
 mod explain;
+mod fleet;
 mod grants;
 mod probes;
 mod query;
@@ -49,8 +50,10 @@ pub use serve::{ControlSocket, open, serve};
 use super::Readiness;
 use super::orders::{Done, Order, OrderRefused, Wish};
 use super::ramp_shown::RampShown;
+use crate::keys::status::KeyStatus;
 use crate::policy::probes::ProbeTable;
 use crate::snapshot::SnapshotCell;
+use crate::state::fleet_board::FleetBoard;
 use crate::state::grant_keeper::GrantKeeper;
 use crate::state::standing::Standing;
 use crate::telemetry::audit::AuditQueue;
@@ -66,6 +69,10 @@ pub struct ControlState {
     pub snapshot: Arc<SnapshotCell>,
     /// What is in force, and would it survive?
     pub standing: Arc<Standing>,
+    /// Those it is shared with, if it is.
+    pub fleet: Option<Arc<FleetBoard>>,
+    /// Who this sidecar is among those that take keys from Redis.
+    pub key_status: Arc<KeyStatus>,
     /// May traffic be sent here?
     pub readiness: Arc<Readiness>,
     /// Who writes override grants down.

@@ -1,6 +1,6 @@
 //! `GET /v1/status`: how it stands, put together from what others keep; nothing is counted here.
 
-use super::{ControlState, grants};
+use super::{ControlState, fleet, grants};
 use crate::clock;
 use crate::config::{Config, Side};
 use crate::rollout::state::EnforcementState;
@@ -24,6 +24,7 @@ pub(super) fn status(control: &ControlState) -> Value {
         "ready": control.readiness.reasons().is_empty(),
         "reasons": control.readiness.reasons(),
         "enforcement": enforcement(&control.standing.state(), trouble.as_deref().map(String::as_str)),
+        "fleet": fleet::shown(control),
         "override_grants": grants::list(control),
         "ramp": *control.ramp.load_full(),
         "configuration": {

@@ -17,6 +17,7 @@
 //! | [`mod@write`] | How does a key change, in one step; who may change it now? |
 //! | [`change`] | How does it change only if nobody else changed it meanwhile? |
 //! | [`verifiers`] | Which sidecars run, what have they loaded, which key did they see last? |
+//! | [`fleet`] | What do sidecars share of enforcement, and who drives a ramp? |
 //! | [`news`] | What changed, as soon as it did? |
 //! | `link`, `sentinel`, `tls` | How is the master reached? |
 
@@ -29,6 +30,7 @@ use tokio::sync::Mutex;
 
 pub mod change;
 mod error;
+pub mod fleet;
 mod link;
 mod names;
 pub mod news;

@@ -10,6 +10,11 @@
 //! | `{service:key:ID}:lease` | who works on this key |
 //! | `countersign:database` | a random text, written once: while it is the same, the data is what it was |
 //! | `countersign:verifier:NAME` | that verifier runs; lives 30 s |
+//! | `countersign:{enforcement}` | the shared state of enforcement, authenticated with the fleet key |
+//! | `countersign:{enforcement}:sidecars` | hash: sidecar → when it was heard of, and what it said, authenticated |
+//! | `countersign:{enforcement}:driver` | who drives a ramp, and under which number; lives seconds |
+//! | `countersign:{enforcement}:number` | the last number that was given |
+//! | channel `countersign:enforcement` | the record was replaced |
 //! | channel `countersign:keys` | an id whose key changed: a hint to look, never the key |
 //!
 //! The braces put what belongs to one key into its cluster slot, so that it changes in one step.
@@ -23,6 +28,17 @@ pub(super) const KEYS: &str = "service:key:";
 pub(super) const VERIFIERS: &str = "countersign:verifier:";
 /// Where changed ids are published.
 pub(super) const CHANNEL: &str = "countersign:keys";
+
+/// The shared state of enforcement.
+pub(super) const RECORD: &str = "countersign:{enforcement}";
+/// Who shares it.
+pub(super) const SIDECARS: &str = "countersign:{enforcement}:sidecars";
+/// Who drives a ramp.
+pub(super) const LEASE: &str = "countersign:{enforcement}:driver";
+/// The last number of a driver.
+pub(super) const FENCE: &str = "countersign:{enforcement}:number";
+/// Where a new record is told of.
+pub(super) const STATES: &str = "countersign:enforcement";
 
 /// One entry of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]

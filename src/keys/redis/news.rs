@@ -36,10 +36,7 @@ impl RedisStore {
     /// # Errors
     /// When Redis cannot be asked, or does not permit it.
     pub async fn subscribe(&self) -> Result<Subscription, StoreError> {
-        let (sender, pushed) = unbounded_channel();
-        let link = Link::make(&self.0.settings, self.0.deadline, Some(sender)).await?;
-        link.subscribe(names::CHANNEL).await?;
-        let mut subscription = Subscription { link, pushed, untracked: None };
+        let mut subscription = self.listen(names::CHANNEL).await?;
         if !subscription.link.is_cluster() {
             let mut command = redis::cmd("CLIENT");
             command.arg("TRACKING").arg("ON").arg("BCAST").arg("PREFIX").arg(names::KEYS);
@@ -50,6 +47,14 @@ impl RedisStore {
             };
         }
         Ok(subscription)
+    }
+
+    /// Listens to one channel on a connection of its own.
+    pub(super) async fn listen(&self, channel: &'static str) -> Result<Subscription, StoreError> {
+        let (sender, pushed) = unbounded_channel();
+        let link = Link::make(&self.0.settings, self.0.deadline, Some(sender)).await?;
+        link.subscribe(channel).await?;
+        Ok(Subscription { link, pushed, untracked: None })
     }
 }
 

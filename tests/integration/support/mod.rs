@@ -18,6 +18,7 @@ pub(crate) mod raw;
 pub(crate) mod recorder;
 pub(crate) mod redis;
 pub(crate) mod refusal;
+pub(crate) mod relay;
 pub(crate) mod sidecar;
 pub(crate) mod sign;
 pub(crate) mod tls;

@@ -201,13 +201,6 @@ fn every_key_of_a_listener_refuses_what_it_cannot_mean() {
 }
 
 #[test]
-fn what_is_not_built_yet_says_so_and_is_never_ignored() {
-    let problems = bad(&format!("{LEAST}[enforcement]\nshared = true\n"));
-    assert_eq!(problems.len(), 1, "{problems}");
-    assert!(problems.to_string().contains("not built yet in this version"), "{problems}");
-}
-
-#[test]
 fn no_message_shows_a_secret() {
     let key = "0123456789abcdef".repeat(4);
     let text = format!(

@@ -137,3 +137,50 @@ fn an_override_token_of_any_length_is_taken_and_a_short_one_is_told() {
     let loaded = load(Some(&files.path("countersign.toml")), &empty, &Overrides::default(), Purpose::Check).unwrap();
     assert!(loaded.config.override_token.is_some() && loaded.warnings.to_string().contains("says nothing"));
 }
+
+/// A fleet that shares its state, with the key in `fleet-key`.
+const SHARED: &str = "redis = \"redis://10.0.0.1:6379/0\"\nsources = [\"files\"]\n[enforcement]\nshared = true\nshared_key_file = \"fleet-key\"\n";
+
+fn sharing(from: &str, to: &str) -> Files {
+    let files = with("");
+    let text =
+        format!("{LEAST}[audit]\nfile = \"audit.jsonl\"\n[keys]\ndir = \"keys\"\n{}", SHARED.replace(from, to));
+    files.write("countersign.toml", &text);
+    files
+}
+
+#[test]
+fn a_fleet_key_comes_from_a_file_that_nobody_else_can_read() {
+    let files = sharing("", "");
+    assert!(both(&files).unwrap_err().to_string().contains("there is no such file"));
+    files.private("fleet-key", &format!("{KEY}\n"));
+    let config = both(&files).unwrap().config;
+    assert_eq!(config.shared_key, Some(files.path("fleet-key")));
+    files.mode("fleet-key", 0o640);
+    let exposed = both(&files).unwrap_err().to_string();
+    assert!(exposed.contains("chmod 600") && !exposed.contains(KEY), "{exposed}");
+    for text in ["", &KEY[1..], "not-hex"] {
+        files.private("fleet-key", text);
+        let wrong = both(&files).unwrap_err().to_string();
+        assert!(wrong.contains("no 64 hex digits") && wrong.contains("openssl rand -hex 32"), "{wrong}");
+    }
+}
+
+#[test]
+fn what_shares_needs_a_redis_and_a_fleet_key() {
+    for (from, to, expected) in [
+        ("redis = \"redis://10.0.0.1:6379/0\"\n", "", "`enforcement.shared` shares through Redis, and none is named"),
+        ("shared_key_file = \"fleet-key\"\n", "", "`enforcement.shared` needs a fleet key"),
+    ] {
+        let files = sharing(from, to);
+        files.private("fleet-key", KEY);
+        let problems = both(&files).unwrap_err();
+        assert!(problems.len() == 1 && problems.to_string().contains(expected), "{problems}");
+    }
+    for off in ["shared = false\n", ""] {
+        let files = sharing("shared = true\n", off);
+        let loaded = both(&files).unwrap();
+        assert!(loaded.config.shared_key.is_none());
+        assert!(loaded.warnings.to_string().contains("says nothing where the state is not shared"));
+    }
+}

@@ -1,0 +1,97 @@
+//! A ramp, several sidecars, one driver.
+
+use super::*;
+use countersign::config::{Redis as Settings, RedisServers};
+use countersign::keys::redis::RedisStore;
+use countersign::keys::redis::fleet::{Driver, Swapped};
+
+/// The name in the lease; empty where nobody has it.
+fn driver(redis: &Redis) -> String {
+    let lease = redis.cli(&["GET", "countersign:{enforcement}:driver"]);
+    lease.split_once(' ').map(|(_, name)| name.to_owned()).unwrap_or_default()
+}
+
+fn name(sidecar: &Sidecar) -> String {
+    status(sidecar)["fleet"]["name"].as_str().unwrap().to_owned()
+}
+
+/// Short stages that want one call each.
+fn ramping(builder: Builder) -> Builder {
+    builder.set("ramp", "stages", "[\"10% 1s\", \"20% 1s\", \"100%\"]").set(
+        "ramp",
+        "rollback_when",
+        "{ min_requests = 1 }",
+    )
+}
+
+fn signed_call(sidecar: &Sidecar) {
+    let headers =
+        super::super::support::sign::headers(super::super::support::KEY_A, "npu-worker", "GET", "/api/internal/x");
+    assert_eq!(raw::get_with(sidecar.address, "/api/internal/x", &headers).status, 200);
+}
+
+#[test]
+fn one_sidecar_drives_a_ramp_and_one_that_is_cut_off_or_paused_drives_no_more() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = Fleet::new();
+    let relay = Relay::to(redis.address);
+    let near = ramping(fleet.sidecar(&redis.address.to_string())).start();
+    let far = ramping(fleet.sidecar(&relay.address.to_string())).start();
+    known(&near, 1);
+    known(&far, 1);
+    told(&far, &["ramp", "start", "--without-baseline", "--reason", "a test"], 0);
+    eventually("the far one to drive", || (driver(&redis) == name(&far)).then_some(()));
+    eventually("the near one to follow", || (status(&near)["enforcement"]["percentage"] == 10).then_some(()));
+    relay.cut();
+    eventually("the lease to end", || driver(&redis).is_empty().then_some(()));
+    // It has its evidence and its time, and no lease.
+    signed_call(&far);
+    eventually("the far one to know", || (status(&far)["fleet"]["drives_ramp"] == false).then_some(()));
+    assert_eq!(status(&far)["enforcement"]["percentage"], 10);
+    told(&near, &["ramp", "start", "--without-baseline", "--reason", "the other is gone"], 0);
+    eventually("the near one to drive", || (driver(&redis) == name(&near)).then_some(()));
+    eventually("the near one to finish", || {
+        signed_call(&near);
+        (status(&near)["enforcement"]["percentage"] == 100).then_some(())
+    });
+    assert_eq!(status(&far)["enforcement"]["percentage"], 10, "it went no further by itself");
+    relay.heal();
+    eventually("the far one to follow", || (status(&far)["enforcement"]["percentage"] == 100).then_some(()));
+    assert_eq!(command(&far, &["ramp", "status"]).status.code(), Some(1), "its ramp was overtaken");
+    assert_eq!(status(&near)["enforcement"]["percentage"], 100, "and nothing of it came back");
+}
+
+#[test]
+fn a_step_of_a_driver_that_was_replaced_is_refused_whatever_it_believes() {
+    let Some(redis) = Redis::start() else { return };
+    let settings = Settings {
+        servers: RedisServers::Single((redis.address.ip().to_string(), redis.address.port())),
+        database: 0,
+        user: None,
+        password: None,
+        tls: None,
+    };
+    let ttl = Duration::from_secs(60);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (a, b) = (RedisStore::new(&settings), RedisStore::new(&settings));
+        assert_eq!(a.swap_record(None, "first", None).await, Ok(Swapped::Yes));
+        assert_eq!(a.drive("a", 0, ttl).await, Ok(Driver::Me(1)));
+        assert_eq!(a.drive("a", 0, ttl).await, Ok(Driver::Me(1)), "renewed");
+        assert_eq!(b.drive("b", 0, ttl).await, Ok(Driver::Another("a".to_owned())));
+        assert_eq!(a.swap_record(Some(b"first"), "step 1", Some(1)).await, Ok(Swapped::Yes));
+        // Its time is over while it is paused right before its next step.
+        redis.cli(&["DEL", "countersign:{enforcement}:driver"]);
+        assert_eq!(b.drive("b", 0, ttl).await, Ok(Driver::Me(2)));
+        assert_eq!(a.swap_record(Some(b"step 1"), "step 2", Some(1)).await, Ok(Swapped::Fenced));
+        assert_eq!(b.swap_record(Some(b"step 1"), "another step", Some(2)).await, Ok(Swapped::Yes));
+        assert_eq!(a.swap_record(Some(b"step 1"), "step 2", Some(1)).await, Ok(Swapped::Moved));
+        assert_eq!(a.swap_record(Some(b"another step"), "a rollback", None).await, Ok(Swapped::Yes));
+        a.stop_driving("a").await.unwrap();
+        assert_eq!(driver(&redis), "b", "nobody gives back what another has");
+        b.stop_driving("b").await.unwrap();
+        assert_eq!(a.drive("a", 7, ttl).await, Ok(Driver::Me(8)), "above all that the fleet has heard of");
+        redis.cli(&["FLUSHALL"]);
+        assert_eq!(b.drive("b", 8, ttl).await, Ok(Driver::Me(9)), "also where redis has forgotten");
+    });
+}
