@@ -63,6 +63,8 @@ pub enum Verb {
     Ramp(super::ramp::Args),
     /// Suspend the judgement of the rollout for a planned restart
     Maintenance(super::ramp::MaintenanceArgs),
+    /// Say go or no-go before the next step of the rollout, criterion by criterion
+    Preflight(Box<super::preflight::Args>),
     /// Load the configuration of the running sidecar anew
     Reload(super::reload::Args),
     /// Report what the audit log says, or whether enforcement would break a service

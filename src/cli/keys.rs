@@ -21,7 +21,7 @@ use super::key_source::{self, KeyPlace};
 use super::output::{Answer, CliError, Output};
 use crate::signature::key::ServiceId;
 
-pub(super) use list::listed;
+pub(super) use list::{lifetimes, listed};
 
 /// Does it.
 ///

@@ -25,6 +25,7 @@ pub mod learn;
 pub mod man;
 pub mod output;
 pub mod override_grants;
+pub mod preflight;
 pub mod ramp;
 pub mod reload;
 pub mod report;
@@ -39,7 +40,7 @@ use args::{Cli, Verb};
 use output::{Answer, Output};
 
 /// Verbs that this version knows of and does not have: `countersign VERB`.
-const LATER_VERBS: [&str; 3] = ["top", "preflight", "audit"];
+const LATER_VERBS: [&str; 2] = ["top", "audit"];
 
 /// Runs the command line; the library's only entry for the binary.
 pub fn main() -> ExitCode {
@@ -62,6 +63,7 @@ pub fn main() -> ExitCode {
         Verb::Override(args) => override_grants::run(args, &output),
         Verb::Ramp(args) => ramp::run(args, &output),
         Verb::Maintenance(args) => ramp::maintenance(args, &output),
+        Verb::Preflight(args) => preflight::run(*args, &output),
         Verb::Reload(args) => reload::run(args, &output),
         Verb::Report(args) => report::run(args, &output),
         Verb::Learn(args) => learn::run(args, &output),

@@ -132,6 +132,78 @@ struct Wishes {
 /// # Errors
 /// When there are no rules to ask by, or nobody answers.
 pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
+    let (wishes, run) = asked(args)?;
+    let report = table::Report {
+        url: &wishes.url,
+        standing: &run.standing,
+        announced: run.announced,
+        notes: &run.notes,
+        rows: &run.rows,
+    };
+    if output.is_json() {
+        output.json(&report.to_json())?;
+    } else {
+        output.text(report.to_text(output.is_colourful()))?;
+    }
+    Ok(if report.has_failed() { Answer::No } else { Answer::Done })
+}
+
+/// What came of asking one path.
+pub(super) struct PathAsked {
+    /// An exempt path, else a service path without a signature.
+    pub(super) is_exempt: bool,
+    /// `None`: nobody can say.
+    pub(super) good: Option<bool>,
+    /// Which, and what was answered.
+    pub(super) words: String,
+}
+
+/// The same for others: exempt paths, and service paths without a signature.
+///
+/// # Errors
+/// As [`run`]; also when the sidecar takes no announcement: what is asked here must count nowhere.
+pub(super) fn paths(config: ConfigArgs, url: Upstream, socket: PathBuf) -> Result<Vec<PathAsked>, CliError> {
+    let args = Args {
+        config,
+        url,
+        service: Vec::new(),
+        key_file: None,
+        mode: None,
+        expect_enforced: false,
+        safe_only: false,
+        override_token_file: None,
+        ca: None,
+        client_cert: None,
+        client_key: None,
+        socket: Some(socket),
+        spread: false,
+        timeout: PATIENCE,
+    };
+    let (_, run) = asked(args)?;
+    let path = |row: judge::Row| {
+        let is_exempt = row.check == plan::Check::Exempt.name();
+        if !is_exempt && row.check != plan::Check::Unsigned.name() {
+            return None;
+        }
+        let good = match row.result {
+            judge::Judgement::Passed => Some(true),
+            judge::Judgement::Failed => Some(false),
+            judge::Judgement::Unknown => None,
+        };
+        let request = row.request.unwrap_or(row.subject);
+        Some(PathAsked { is_exempt, good, words: format!("{request}: {}", row.detail) })
+    };
+    if !run.announced {
+        let why = run.notes.first().map_or("the sidecar takes no announcement", String::as_str);
+        return Err(CliError::Failed(why.to_owned()));
+    }
+    Ok(run.rows.into_iter().filter_map(path).collect())
+}
+
+/// How long an answer may take, when nobody says.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn asked(args: Args) -> Result<(Wishes, probing::Run), CliError> {
     let Some(config) = key_source::configuration(&args.config)? else {
         let path = args.config.path().display();
         return Err(CliError::Usage(format!(
@@ -153,19 +225,7 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
     let wishes = Wishes { url, upstream, config, ring, callers, override_token, args };
     let mut run = key_source::block_on(probing::run(&wishes, &client))?;
     run.rows.extend(ttl);
-    let report = table::Report {
-        url: &wishes.url,
-        standing: &run.standing,
-        announced: run.announced,
-        notes: &run.notes,
-        rows: &run.rows,
-    };
-    if output.is_json() {
-        output.json(&report.to_json())?;
-    } else {
-        output.text(report.to_text(output.is_colourful()))?;
-    }
-    Ok(if report.has_failed() { Answer::No } else { Answer::Done })
+    Ok((wishes, run))
 }
 
 fn service_ids(texts: &[String]) -> Result<Vec<ServiceId>, CliError> {

@@ -10,10 +10,12 @@
 //! | [`health`] | How do the calls fare that we judge by? Exact counts over trailing windows. |
 //! | [`baseline`] | What was usual while nothing was refused? |
 //! | [`trigger`], [`evidence`] | Do these figures take enforcement back, and why? |
+//! | [`gates`] | Go or no-go, before each step? |
 //! | [`ramp`], [`stage`] | Stay, advance, finish or roll back? |
 
 pub mod baseline;
 pub mod evidence;
+pub mod gates;
 pub mod health;
 pub mod ramp;
 pub mod recorded;

@@ -32,6 +32,7 @@ mod override_;
 mod override_commands;
 mod override_grants;
 mod paths;
+mod preflight;
 mod ramping;
 mod rate_limit;
 mod readings_differential;

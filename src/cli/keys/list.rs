@@ -13,6 +13,7 @@ use crate::keys::record::KeyRecord;
 use crate::keys::rotation::{OverlapStage, overlap};
 use crate::keys::store::{KeyStore, StoreFault};
 use crate::keys::usage::{ServiceUsage, Usage, Used, file, merge};
+use crate::rollout::gates::figures::{Key, Lasts};
 use crate::signature::key::{Fingerprint, ServiceId};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,6 +134,24 @@ pub(in crate::cli) async fn time_left(
         TimeLeft { left: problem(&row, limit).map_or(Ok(good), Err), id: row.id }
     };
     Ok(rows.into_iter().filter(|row| !row.unused).map(of).collect())
+}
+
+/// How long the key of each service in use lasts.
+pub(in crate::cli) fn lifetimes(config: &ConfigArgs) -> Result<Vec<Key>, CliError> {
+    let place = KeyPlace::of(None, config)?;
+    let rows = key_source::block_on(rows(&place, &[], clock::unix_seconds()))?;
+    let lasts = |key: Option<Result<KeyRow, String>>| match key {
+        None => Lasts::Missing("it has no key".to_owned()),
+        Some(Err(fault)) => Lasts::Missing(fault),
+        Some(Ok(KeyRow { source: Source::FilesOnly, .. })) => {
+            Lasts::Missing("its key is in a file only; Redis, which is asked first, has none".to_owned())
+        }
+        Some(Ok(KeyRow { left: Some(left), .. })) => Lasts::For(left),
+        Some(Ok(KeyRow { source: Source::Files, .. })) => Lasts::Unknown,
+        Some(Ok(_)) => Lasts::Forever,
+    };
+    let used = rows.into_iter().filter(|row| !row.unused);
+    Ok(used.map(|row| Key { service: row.id.to_string(), lasts: lasts(row.key) }).collect())
 }
 
 async fn rows(place: &KeyPlace, ids: &[ServiceId], now: u64) -> Result<Vec<Row>, CliError> {

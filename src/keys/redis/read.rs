@@ -90,12 +90,25 @@ impl std::fmt::Debug for SecondKey {
 pub(super) const FIELDS: [&str; 6] = ["previous", "previous_until", "next", "next_since", "made", "revoked"];
 
 impl RedisStore {
+    /// What time it is there, microseconds since the epoch.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked.
+    pub async fn time(&self) -> Result<u64, StoreError> {
+        let (seconds, micros) = self.clock().await?;
+        Ok(seconds.saturating_mul(1_000_000).saturating_add(micros))
+    }
+
+    async fn clock(&self) -> Result<(u64, u64), StoreError> {
+        self.query("TIME", &redis::cmd("TIME")).await
+    }
+
     /// Every key, and every id of `known` that has none any more but was revoked.
     ///
     /// # Errors
     /// When Redis cannot be asked; never because of one bad entry.
     pub async fn list(&self, known: impl IntoIterator<Item = &ServiceId>) -> Result<Listing, StoreError> {
-        let (seconds, micros): (u64, u64) = self.query("TIME", &redis::cmd("TIME")).await?;
+        let (seconds, micros) = self.clock().await?;
         let pattern = &format!("{}*", names::KEYS);
         let found = self.on_link(|link| async move { link.scan(pattern, MOST_NAMES).await }).await?;
         let ids: BTreeSet<ServiceId> =
