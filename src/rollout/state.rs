@@ -99,12 +99,10 @@ impl RollbackKind {
 pub enum MoveRefused {
     /// A rollback holds.
     #[error(
-        "a rollback holds since {at} ({kind}, by {by}: {why}); lift it first: `countersign rollback --lift --reason \"…\"`, \
+        "a rollback holds ({kind}, by {by}: {why}); lift it first: `countersign rollback --lift --reason \"…\"`, \
          or add --lift"
     )]
     Held {
-        /// Unix seconds.
-        at: u64,
         /// [`RollbackKind::code`].
         kind: &'static str,
         /// Who rolled back.
@@ -284,8 +282,8 @@ impl Edit {
 impl Hold {
     /// What somebody is told whom it holds back.
     pub fn refusal(&self) -> MoveRefused {
-        let Move { at, by, why } = self.by.clone();
-        MoveRefused::Held { at, kind: self.kind.code(), by, why }
+        let Move { by, why, .. } = self.by.clone();
+        MoveRefused::Held { kind: self.kind.code(), by, why }
     }
 }
 

@@ -34,6 +34,25 @@ fn enforcement(fleet: &Fleet) -> Value {
     serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default()["enforcement"].clone()
 }
 
+/// A command as an operator on the backend's VM gives it; with `--nocapture` it can be followed.
+fn operator(fleet: &Fleet, arguments: &[&str]) -> (i32, String) {
+    let output = fleet.host(20).output(&fleet.countersign(arguments));
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).trim_end().to_owned();
+    let words =
+        arguments.iter().map(|word| if word.contains(' ') { format!("\"{word}\"") } else { (*word).to_owned() });
+    println!("$ countersign {}\n{said}\n", words.collect::<Vec<_>>().join(" "));
+    (output.status.code().unwrap_or(-1), said)
+}
+
+/// One that must succeed.
+#[track_caller]
+fn done(fleet: &Fleet, arguments: &[&str]) -> String {
+    let (code, said) = operator(fleet, arguments);
+    assert_eq!(code, 0, "{arguments:?}: {said}");
+    said
+}
+
 /// An unsigned call of a guarded path of the backend, from its own VM.
 fn unsigned(fleet: &Fleet) -> u16 {
     fleet
@@ -55,20 +74,22 @@ pub(super) fn begins_in_log_mode(fleet: &Fleet, programs: &mut [Program]) {
     let file = fleet.host(20).path("/etc/countersign/countersign.toml");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text + RAMP).unwrap();
-    fleet.run(20, &["reload"]);
-    fleet.run(20, &["enforce", "log", "--reason", "the rollout begins"]);
+    done(fleet, &["reload"]);
+    done(fleet, &["enforce", "log", "--reason", "the rollout begins"]);
     assert_eq!(unsigned(fleet), 200);
     go_on(programs);
     eventually("a baseline", || (ramp(fleet)["baseline"]["is_enough"] == true).then_some(()));
+    done(fleet, &["ramp", "plan"]);
     let plan = fleet.json(20, &["ramp", "plan"]);
     assert_eq!(plan["stages"].as_array().map(Vec::len), Some(3), "{plan:#}");
 }
 
 /// To 100 %, stage by stage, and no honest call fails.
 pub(super) fn ramps_to_everything(fleet: &Fleet, programs: &mut [Program]) {
-    fleet.run(20, &["ramp", "start", "--reason", "the ramp of the test"]);
+    done(fleet, &["ramp", "start", "--reason", "the ramp of the test"]);
     for percentage in [10, 50, 100] {
         reaches(fleet, percentage);
+        operator(fleet, &["ramp", "status"]);
         go_on(programs);
     }
     eventually("its end", || (ramp(fleet)["state"] == "none").then_some(()));
@@ -80,8 +101,8 @@ pub(super) fn ramps_to_everything(fleet: &Fleet, programs: &mut [Program]) {
 
 /// A flood of forged requests, in the names of those who work, from a host that is nobody: it takes nothing back.
 pub(super) fn shrugs_off_a_flood(fleet: &Fleet, programs: &mut [Program]) {
-    fleet.run(20, &["enforce", "log", "--reason", "once more"]);
-    fleet.run(20, &["ramp", "start", "--restart", "--reason", "under attack"]);
+    done(fleet, &["enforce", "log", "--reason", "once more"]);
+    done(fleet, &["ramp", "start", "--restart", "--reason", "under attack"]);
     let before = fleet.metric(20, "service_auth_attempts_total").unwrap_or_default();
     fleet.host(STRANGER).inside(|| {
         for number in 0..FORGED {
@@ -104,12 +125,12 @@ pub(super) fn shrugs_off_a_flood(fleet: &Fleet, programs: &mut [Program]) {
 
 /// Killed in the middle of a stage, the ramp goes on where it was.
 pub(super) fn goes_on_after_a_kill(fleet: &mut Fleet) {
-    fleet.run(20, &["enforce", "log", "--reason", "once more"]);
-    fleet.run(20, &["ramp", "start", "--restart", "--reason", "before the crash"]);
+    done(fleet, &["enforce", "log", "--reason", "once more"]);
+    done(fleet, &["ramp", "start", "--restart", "--reason", "before the crash"]);
     let before = programs(fleet);
     reaches(fleet, 50);
     // So that it is still this stage when it is killed, however slow this machine is.
-    fleet.run(20, &["ramp", "pause", "--reason", "about to be killed"]);
+    done(fleet, &["ramp", "pause", "--reason", "about to be killed"]);
     before.into_iter().for_each(|program| {
         program.finish();
     });
@@ -118,7 +139,7 @@ pub(super) fn goes_on_after_a_kill(fleet: &mut Fleet) {
     assert_eq!((&state["mode"], &state["percentage"]), (&"enforce".into(), &50.into()), "{state:#}");
     let shown = ramp(fleet);
     assert_eq!((&shown["state"], &shown["ramp"]["stage"]), (&"paused".into(), &2.into()), "{shown:#}");
-    fleet.run(20, &["ramp", "resume", "--reason", "it is back"]);
+    done(fleet, &["ramp", "resume", "--reason", "it is back"]);
     let mut programs = programs(fleet);
     reaches(fleet, 100);
     go_on(&mut programs);
@@ -129,8 +150,8 @@ pub(super) fn goes_on_after_a_kill(fleet: &mut Fleet) {
 
 /// One service signs with a wrong key: enforcement is taken back by itself, and the record names the service.
 pub(super) fn takes_back_when_a_key_breaks(fleet: &mut Fleet) {
-    fleet.run(20, &["enforce", "log", "--reason", "once more"]);
-    fleet.run(20, &["ramp", "start", "--restart", "--reason", "and a key will break"]);
+    done(fleet, &["enforce", "log", "--reason", "once more"]);
+    done(fleet, &["ramp", "start", "--restart", "--reason", "and a key will break"]);
     fleet.restart(22, &[("SERVICE_KEY", &"b".repeat(64))]);
     // Its calls fail from here on: that is the point, so nobody asks it.
     let _broken = fleet.program(22, "npu_worker", &[("BASE_URL", "http://127.0.0.1:9001")]);
@@ -146,11 +167,12 @@ pub(super) fn takes_back_when_a_key_breaks(fleet: &mut Fleet) {
     honest.assert_nothing_failed();
     let record = eventually("its record", || fleet.audit(20, "\"event\":\"rollback\"").pop());
     assert!(record["why"].as_str().unwrap().contains("npu-worker"), "{record}");
-    let refused = fleet.host(20).output(&fleet.countersign(&["ramp", "start", "--reason", "too soon"]));
-    assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
+    operator(fleet, &["status"]);
+    let (code, said) = operator(fleet, &["ramp", "start", "--reason", "too soon"]);
+    assert!(code == 1 && said.contains("rollback --lift"), "{code}: {said}");
 
     fleet.restart(22, &[]);
-    fleet.run(20, &["rollback", "--lift", "--reason", "npu-worker has its key again"]);
+    done(fleet, &["rollback", "--lift", "--reason", "npu-worker has its key again"]);
     let mut mended = fleet.program(22, "npu_worker", &[("BASE_URL", "http://127.0.0.1:9001")]);
     mended.goes_on(20);
     mended.assert_nothing_failed();
