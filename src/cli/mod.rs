@@ -37,7 +37,7 @@ pub mod validate;
 pub mod verify;
 
 use args::{Cli, Verb};
-use output::{Answer, Output};
+use output::{Answer, CliError, Output};
 
 /// Verbs that this version knows of and does not have: `countersign VERB`.
 const LATER_VERBS: [&str; 2] = ["top", "audit"];
@@ -85,13 +85,17 @@ pub fn main() -> ExitCode {
 
 /// What the argument parser has to say: help (0) or a usage error (2).
 fn usage(error: &clap::Error) -> ExitCode {
+    // The line could not be read, but what was asked for can be seen.
+    let output = Output::new(std::env::args_os().any(|argument| argument == "--json"));
     if let Some(verb) = later_verb(error) {
-        output::complain(&format!(
-            "`countersign {verb}` is not built yet in this version\n\nSee `countersign --help`."
-        ));
+        let plain = format!("`countersign {verb}` is not built yet in this version\n\nSee `countersign --help`.");
+        output.error(&CliError::Usage(plain));
         return ExitCode::from(2);
     }
     let code = if error.use_stderr() { 2 } else { 0 };
+    if code == 2 && output.is_json() {
+        output.error_object(&CliError::Usage(error.to_string()));
+    }
     // A closed pipe is not the caller's problem, and there is nowhere left to report it.
     let _ = error.print();
     ExitCode::from(code)

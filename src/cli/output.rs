@@ -134,11 +134,16 @@ impl Output {
         }
     }
 
+    /// The object alone, on standard output.
+    pub fn error_object(&self, error: &CliError) {
+        // Already failing: the exit code tells, whether or not anyone still reads.
+        let _ = self.json(&error.to_json());
+    }
+
     /// Reports an error: text on standard error; with `--json` also as an object on standard output.
     pub fn error(&self, error: &CliError) {
         if self.json {
-            // Already failing: the exit code tells, whether or not anyone still reads.
-            let _ = self.json(&error.to_json());
+            self.error_object(error);
         }
         match error {
             // Laid out by the diagnostics, which begin with `error:` of their own.

@@ -20,6 +20,7 @@ mod fleet;
 mod framing;
 mod http2;
 mod identity;
+mod json_everywhere;
 mod key_life;
 mod keys_and_signing;
 mod lifecycle;

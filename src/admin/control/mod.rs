@@ -20,7 +20,7 @@
 //! | `POST /v1/probes` | announces tests: a secret that lets them be counted nowhere |
 //! | `GET`, `DELETE /v1/probes/ID` | what those tests were judged; ends the announcement |
 //!
-//! **Who may.** The socket is 0600 in a directory that only its owner may enter, and whoever connects is asked for by the kernel:
+//! **Who may.** The socket is 0600, in a directory that is made 0700 where it is missing, and whoever connects is asked for by the kernel:
 //! root and our own user are answered, nobody else, whatever happened to the file's mode. Every change is recorded with
 //! that uid. Requests that a web page could have caused (a foreign `Host`, any foreign `Origin`, `Sec-Fetch-Site`) are refused, as
 //! on the read-only listener: somebody may have put the socket behind a port. A body must be `application/json`.

@@ -45,6 +45,8 @@ fn the_units_behave() {
     }
     println!("runs as its user, within its hardening");
 
+    steered_through_the_default_socket();
+
     let first = property("MainPID");
     configure(backend.address, "log");
     systemctl(&["reload", SERVICE]);
@@ -82,6 +84,29 @@ fn the_units_behave() {
     systemctl(&["stop", "countersign.socket", SERVICE]);
     assert_eq!(property("Result"), "success");
     assert_eq!(backend.faults(), Vec::<String>::new());
+}
+
+/// The commands find the socket where it is when nobody says, and only those who may use it get anywhere.
+fn steered_through_the_default_socket() {
+    let socket = "/run/countersign/admin.sock";
+    assert_eq!(run("stat", &["-c", "%F %a %U", socket]).trim(), "socket 600 countersign");
+    let directory = run("stat", &["-c", "%a %U", "/run/countersign"]);
+    assert!(["700 countersign", "750 countersign"].contains(&directory.trim()), "{directory}");
+    let status = run("countersign", &["status"]);
+    assert!(status.contains("enforce at 100 %") && status.contains("ready         yes"), "{status}");
+    let own =
+        run("setpriv", &["--reuid=countersign", "--regid=countersign", "--clear-groups", "countersign", "status"]);
+    assert!(own.contains("enforce at 100 %"), "{own}");
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "countersign", "rollback", "--reason", "x"];
+    let refused = Command::new("setpriv").args(nobody).output().unwrap();
+    assert_ne!(refused.status.code(), Some(0), "{refused:?}");
+    let explained = run("countersign", &["explain", "--live", "GET", "/api/internal"]);
+    assert!(explained.contains("401"), "{explained}");
+    run("countersign", &["enforce", "50%", "--reason", "a drill"]);
+    eventually("50 % in the status line", || property("StatusText").contains("50%").then_some(()));
+    run("countersign", &["enforce", "100%"]);
+    eventually("100 % again", || property("StatusText").contains("100%").then_some(()));
+    println!("is steered through the default socket, by those who may");
 }
 
 /// A key that is due is rotated by the unit, and the sidecar takes both.
