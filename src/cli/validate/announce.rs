@@ -23,8 +23,9 @@ pub(super) struct Announcement {
     sidecar: Sidecar,
     id: u64,
     secret: Zeroizing<String>,
-    /// Probes that it still covers.
-    left: u32,
+    uses: u32,
+    /// Probes that were sent with it.
+    taken: u32,
     since: Instant,
     standing: Option<Standing>,
 }
@@ -61,18 +62,18 @@ impl Announcement {
         let secret = Zeroizing::new(token.to_owned());
         let in_force = sidecar.asked(&Method::GET, "/v1/enforcement", None).await;
         let standing = in_force.ok().filter(|answered| answered.status == 200).and_then(|a| standing(&a.body));
-        Ok(Some(Announcement { sidecar, id, secret, left: uses, since: clock::monotonic(), standing }))
+        Ok(Some(Announcement { sidecar, id, secret, uses, taken: 0, since: clock::monotonic(), standing }))
     }
 
     /// What goes into the header of the next probe.
     pub(super) fn take(&mut self) -> &str {
-        self.left = self.left.saturating_sub(1);
+        self.taken += 1;
         &self.secret
     }
 
     /// Is it good for another probe, however long that takes?
     pub(super) fn covers_another(&self) -> bool {
-        self.left > 0 && clock::monotonic().duration_since(self.since) < VALID / 2
+        self.taken < self.uses && clock::monotonic().duration_since(self.since) < VALID / 2
     }
 
     /// What is in force, by the sidecar's own word.
@@ -80,17 +81,22 @@ impl Announcement {
         self.standing.clone()
     }
 
-    /// What the probes so far were judged, by request id.
+    /// How many were sent with it.
+    pub(super) const fn taken(&self) -> usize {
+        self.taken as usize
+    }
+
+    /// What the probes so far were judged, by request id; and how many there were.
     ///
     /// # Errors
     /// Why that is not known.
-    pub(super) async fn verdicts(&self) -> Result<BTreeMap<String, Told>, String> {
+    pub(super) async fn verdicts(&self) -> Result<(BTreeMap<String, Told>, usize), String> {
         let answered = self.sidecar.asked(&Method::GET, &self.path(), None).await;
         let answered = answered.map_err(|unanswered| unanswered.to_string())?;
         let Some(verdicts) = answered.body["verdicts"].as_array() else {
             return Err(answered.body["detail"].as_str().unwrap_or("the sidecar does not say").to_owned());
         };
-        Ok(verdicts.iter().filter_map(told).collect())
+        Ok((verdicts.iter().filter_map(told).collect(), verdicts.len()))
     }
 
     /// Ends it; if that does not come about, it ends by itself.

@@ -62,6 +62,8 @@ pub(super) struct Probing<'w> {
     announcement: Option<Announcement>,
     /// What the sidecar said of announced probes.
     told: BTreeMap<String, Told>,
+    /// Announced requests that somebody else sent.
+    strangers: usize,
     notes: Vec<String>,
 }
 
@@ -122,6 +124,7 @@ pub(super) async fn run(wishes: &Wishes, client: &Client) -> Result<Run, CliErro
         None => Row::unknown(&probe.check, &probe.subject, NOT_SENT_ANY_MORE),
     }));
     rows.extend(plan.left_out.iter().map(|left| Row::unknown(&left.check, &left.subject, &left.why)));
+    rows.extend(strangers(probing.strangers));
     rows.push(clock_row(&exchanges, &probing.told, wishes.config.signature.window_seconds));
     let mut notes = probing.notes;
     notes.extend(wishes.ring.problems.iter().cloned());
@@ -143,7 +146,18 @@ impl<'w> Probing<'w> {
         let word = made_up_word()?;
         let nobody = ServiceId::parse(&word).ok_or_else(|| failed(&"an odd word"))?;
         let (told, notes) = (BTreeMap::new(), Vec::new());
-        Ok(Probing { wishes, client, wrong_key, nobody, word, sent: 0, announcement: None, told, notes })
+        Ok(Probing {
+            wishes,
+            client,
+            wrong_key,
+            nobody,
+            word,
+            sent: 0,
+            announcement: None,
+            told,
+            strangers: 0,
+            notes,
+        })
     }
 
     /// Is anybody there, and is it a sidecar? What is malformed it refuses in every mode; no announcement can be read from it.
@@ -287,18 +301,23 @@ impl<'w> Probing<'w> {
         self.wishes
     }
 
-    /// Takes what the sidecar says of the announced probes so far.
-    async fn learn(&mut self) {
-        if let Some(announcement) = &self.announcement {
-            match announcement.verdicts().await {
-                Ok(told) => self.told.extend(told),
-                Err(why) => self.notes.push(format!("what the probes were judged is not known: {why}")),
+    /// Takes what the sidecar says of the announced probes so far; gives how many more there were than were sent.
+    async fn learn(&mut self) -> usize {
+        let Some(announcement) = &self.announcement else { return 0 };
+        match announcement.verdicts().await {
+            Ok((told, count)) => {
+                self.told.extend(told);
+                count.saturating_sub(announcement.taken())
+            }
+            Err(why) => {
+                self.notes.push(format!("what the probes were judged is not known: {why}"));
+                0
             }
         }
     }
 
     async fn end_announcement(&mut self) {
-        self.learn().await;
+        self.strangers += self.learn().await;
         if let Some(announcement) = self.announcement.take() {
             announcement.end().await;
         }
@@ -307,6 +326,12 @@ impl<'w> Probing<'w> {
 
 /// Announced requests beside the plan: the first, the health check.
 const ASIDE: u32 = 4;
+
+/// Somebody who read the secret on its way used it, too: what came with it was not counted, and must not go unseen.
+fn strangers(count: usize) -> Option<Row> {
+    let detail = format!("{count} requests that this run did not send came with its secret: somebody reads along");
+    (count > 0).then(|| Row::plain("announcement", "the probes of this run", Judgement::Failed, detail))
+}
 
 /// Do the clocks agree? By what the sidecar says of announced signatures, else by the `Date` of answers.
 fn clock_row(exchanges: &[Exchange<'_>], told: &BTreeMap<String, Told>, window: u64) -> Row {

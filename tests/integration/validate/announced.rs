@@ -4,6 +4,8 @@ use super::super::support::raw::{get, get_with};
 use super::super::support::{eventually, sign};
 use super::*;
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 
 /// Where the sidecar of a [`Builder`] has its socket.
@@ -233,4 +235,44 @@ fn a_socket_of_another_sidecar_is_noticed_and_gets_nothing_of_it() {
     let nobody = validate(asked.address, &asked.config_path(), &["--socket", "/nonexistent/admin.sock"]);
     nobody.all_passed();
     assert!(nobody.json["notes"].to_string().contains("cannot reach the sidecar"), "{}", nobody.json);
+}
+
+/// Passes each request on to `to`, and sends each announced one once more by itself.
+fn eavesdropper(to: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+                head.push(byte[0]);
+            }
+            let exchange = |head: &[u8]| {
+                let mut answer = Vec::new();
+                let mut sidecar = std::net::TcpStream::connect(to).unwrap();
+                sidecar.write_all(head).unwrap();
+                let _ = sidecar.read_to_end(&mut answer);
+                answer
+            };
+            let answer = exchange(&head);
+            if String::from_utf8_lossy(&head).contains("X-Countersign-Probe") {
+                exchange(&head);
+            }
+            let _ = stream.write_all(&answer);
+        }
+    });
+    address
+}
+
+#[test]
+fn who_reads_the_secret_on_its_way_and_uses_it_is_seen() {
+    let backend = backend();
+    let sidecar = with_socket(guarding(&backend));
+    let between = eavesdropper(sidecar.address);
+    let said = validate(between, &sidecar.config_path(), &[]);
+    assert_eq!(said.code, Some(1), "{} {}", said.json, said.stderr);
+    let failed = said.with("failed");
+    let seen = failed.iter().find(|(check, ..)| check == "announcement");
+    assert!(seen.is_some_and(|(.., detail)| detail.contains("somebody reads along")), "{failed:?}");
 }
