@@ -32,7 +32,7 @@ fn leaves(verb: &[String], found: &mut Vec<Vec<String>>) {
 }
 
 /// Each verb with what it needs to print something. `C` stands for `--config` and the file of a running sidecar, `U` for its URL.
-const EACH: [&str; 33] = [
+const EACH: &[&str] = &[
     "run --config /nonexistent",
     "demo",
     "check C",
@@ -40,6 +40,7 @@ const EACH: [&str; 33] = [
     "explain C --live GET /api/internal",
     "sign C --service npu-worker --key-file keys/npu-worker.env GET /api/internal",
     "verify C --method GET --path /api/internal",
+    "preflight C --gate start",
     "keys generate C browser-service",
     "keys list C",
     "keys export C --out exported npu-worker",
