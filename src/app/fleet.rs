@@ -78,6 +78,7 @@ impl Fleet {
         let (meant, receiver) = watch::channel(Meant { state: None, driver: None, presence, redis });
         let (sender, found) = mpsc::channel(1);
         let key = Arc::new(key);
+        steering.standing.share(Arc::clone(&board));
         let view = Arc::clone(&board);
         let follower = FleetFollower::new(Arc::clone(&key), receiver, sender, view, &config.state_dir, kept);
         let task = tokio::spawn(follower.run());

@@ -256,7 +256,6 @@ impl App {
             let state = ControlState {
                 snapshot: Arc::clone(&shared.snapshot),
                 standing: Arc::clone(&steering.standing),
-                fleet: fleet.as_ref().map(|fleet| Arc::clone(&fleet.board)),
                 key_status: Arc::clone(&key_status),
                 readiness: Arc::clone(&readiness),
                 grants: Arc::clone(&shared.grants),

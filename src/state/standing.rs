@@ -1,9 +1,10 @@
 //! [`Standing`]: what is in force, for whoever shows it; written by the one who changes it.
 
+use super::fleet_board::FleetBoard;
 use crate::rollout::state::{EnforcementState, RollbackKind};
 use arc_swap::{ArcSwap, ArcSwapOption};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The state of enforcement as it is, and whether it would survive the process.
 #[derive(Debug)]
@@ -11,18 +12,25 @@ pub struct Standing {
     state: ArcSwap<EnforcementState>,
     trouble: ArcSwapOption<String>,
     writing: AtomicUsize,
+    fleet: OnceLock<Arc<FleetBoard>>,
 }
 
 impl Standing {
     /// At the start.
     pub fn new(state: EnforcementState) -> Standing {
         let trouble = ArcSwapOption::empty();
-        Standing { state: ArcSwap::from_pointee(state), trouble, writing: AtomicUsize::new(0) }
+        let writing = AtomicUsize::new(0);
+        Standing { state: ArcSwap::from_pointee(state), trouble, writing, fleet: OnceLock::new() }
     }
 
     /// What is in force.
     pub fn state(&self) -> Arc<EnforcementState> {
         self.state.load_full()
+    }
+
+    /// How it stands with those it is shared with; `None` where it is not.
+    pub fn fleet(&self) -> Option<&Arc<FleetBoard>> {
+        self.fleet.get()
     }
 
     /// Why it would not survive the process; `None` when it would.
@@ -43,6 +51,12 @@ impl Standing {
     /// It would not survive the process, from the start.
     pub(crate) fn in_trouble(&self, why: String) {
         self.trouble.store(Some(Arc::new(why)));
+    }
+
+    /// It is shared from now on.
+    pub(crate) fn share(&self, board: Arc<FleetBoard>) {
+        // Told once, at the start.
+        let _ = self.fleet.set(board);
     }
 
     /// This is in force from now on, and is about to be written.

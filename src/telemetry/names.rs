@@ -246,6 +246,19 @@ pub const ANNOUNCEMENTS: Family = family(
 /// 1 while a rollback holds.
 pub const ROLLBACK_HELD: Family =
     family("countersign_rollback_held", "1 while a rollback holds and an operator has to lift it");
+/// 1 while the fleet's state is followed.
+pub const FLEET_FOLLOWED: Family =
+    family("countersign_fleet_followed", "1 while the fleet's shared state of enforcement is followed through Redis");
+/// A number.
+pub const FLEET_MISSED: Family = family(
+    "countersign_fleet_not_reached",
+    "Sidecars of the last day that are silent, or where another state of enforcement is in force",
+);
+/// A count.
+pub const FLEET_REJECTED: Family = family(
+    "countersign_fleet_rejected_total",
+    "What stood in Redis for the fleet and was not written with the fleet key: forged, or another key",
+);
 /// 1 while the state of enforcement is on disk.
 pub const STATE_DURABLE: Family = family(
     "countersign_enforcement_state_durable",

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 mod driven;
 mod forged;
+mod kept;
 mod parted;
 
 /// What is promised of every move.

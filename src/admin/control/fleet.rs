@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// As `status` shows it.
 pub(super) fn shown(control: &ControlState) -> Value {
-    match &control.fleet {
+    match control.standing.fleet() {
         Some(board) => {
             // Whoever asks again sees the others as they are then.
             board.ask();
@@ -74,7 +74,7 @@ fn of(board: &FleetBoard) -> Value {
 
 /// After a rollback: whom it reached. `patient`: the whole fleet was meant.
 pub(super) async fn reached(control: &ControlState, patient: bool) -> Value {
-    let Some(board) = &control.fleet else { return alone(control).await };
+    let Some(board) = control.standing.fleet() else { return alone(control).await };
     let until = clock::monotonic() + if patient { PATIENCE } else { A_MOMENT };
     loop {
         board.ask();

@@ -53,7 +53,6 @@ use super::ramp_shown::RampShown;
 use crate::keys::status::KeyStatus;
 use crate::policy::probes::ProbeTable;
 use crate::snapshot::SnapshotCell;
-use crate::state::fleet_board::FleetBoard;
 use crate::state::grant_keeper::GrantKeeper;
 use crate::state::standing::Standing;
 use crate::telemetry::audit::AuditQueue;
@@ -69,8 +68,6 @@ pub struct ControlState {
     pub snapshot: Arc<SnapshotCell>,
     /// What is in force, and would it survive?
     pub standing: Arc<Standing>,
-    /// Those it is shared with, if it is.
-    pub fleet: Option<Arc<FleetBoard>>,
     /// Who this sidecar is among those that take keys from Redis.
     pub key_status: Arc<KeyStatus>,
     /// May traffic be sent here?

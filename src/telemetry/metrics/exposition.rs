@@ -337,6 +337,11 @@ impl Scrape {
         let results = [("ok", sent), ("failed", failed)];
         let results = results.map(|(result, count)| (vec![("result", result.to_owned())], count));
         self.counter(names::ANNOUNCEMENTS, results.into());
+        if let Some((followed, missed, rejected)) = metrics.rollout.fleet(clock::monotonic()) {
+            self.gauge(names::FLEET_FOLLOWED, f64::from(u8::from(followed)));
+            self.gauge(names::FLEET_MISSED, missed as f64);
+            self.counter(names::FLEET_REJECTED, vec![(Vec::new(), rejected)]);
+        }
         if let Some((held, durable)) = metrics.rollout.held_and_durable() {
             self.gauge(names::ROLLBACK_HELD, f64::from(u8::from(held)));
             self.gauge(names::STATE_DURABLE, f64::from(u8::from(durable)));

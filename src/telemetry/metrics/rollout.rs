@@ -2,11 +2,13 @@
 
 use super::Metrics;
 use crate::rollout::state::RollbackKind;
+use crate::state::fleet_board::Reach;
 use crate::state::standing::Standing;
 use crate::telemetry::notify::Notified;
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// What is counted of the rollout.
 #[derive(Debug, Default)]
@@ -59,6 +61,14 @@ impl Rollout {
     /// Announcements that arrived, and that did not.
     pub(super) fn notified(&self) -> (u64, u64) {
         self.notified.load().as_ref().map_or((0, 0), |notified| notified.counts())
+    }
+
+    /// Of the fleet, where the state is shared: is it followed, how many sidecars are not reached, what was refused.
+    pub(super) fn fleet(&self, now: Instant) -> Option<(bool, u64, u64)> {
+        let standing = self.standing.load_full()?;
+        let board = standing.fleet()?;
+        let missed = board.others(now).iter().filter(|(_, reach)| *reach != Reach::Reached).count();
+        Some((board.trouble().is_none(), missed as u64, board.rejected()))
     }
 
     /// Is anything held, and would what is in force survive the process?

@@ -57,7 +57,9 @@ fn one_sidecar_drives_a_ramp_and_one_that_is_cut_off_or_paused_drives_no_more() 
     assert_eq!(status(&far)["enforcement"]["percentage"], 10, "it went no further by itself");
     relay.heal();
     eventually("the far one to follow", || (status(&far)["enforcement"]["percentage"] == 100).then_some(()));
-    assert_eq!(command(&far, &["ramp", "status"]).status.code(), Some(1), "its ramp was overtaken");
+    eventually("its ramp to be overtaken", || {
+        (command(&far, &["ramp", "status"]).status.code() == Some(1)).then_some(())
+    });
     assert_eq!(status(&near)["enforcement"]["percentage"], 100, "and nothing of it came back");
 }
 

@@ -110,6 +110,22 @@ fn one_with_another_fleet_key_follows_nobody_changes_nothing_and_says_so() {
 }
 
 #[test]
+fn the_shipped_file_of_users_is_what_the_readme_says_and_redis_takes_it() {
+    let shipped = include_str!("../../../deploy/redis/users.acl");
+    let readme = include_str!("../../../README.md");
+    for line in shipped.lines() {
+        let from = readme.find(&line.split_whitespace().take(4).collect::<Vec<_>>().join(" ")).unwrap();
+        let said: Vec<&str> = readme[from..].split("```").next().unwrap().split_whitespace().collect();
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), said);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("users.acl");
+    write_private(&file, shipped);
+    let Some(redis) = Redis::start_with(&["--aclfile", file.to_str().unwrap()], &[]) else { return };
+    assert_eq!(redis.cli(&["ACL", "USERS"]).lines().count(), 4, "these three and the default one");
+}
+
+#[test]
 fn the_acl_of_the_readme_is_enough_and_not_more_than_for_this() {
     let password = "a-fake-password-of-the-tests";
     let Some(redis) = Redis::start() else { return };
