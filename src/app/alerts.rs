@@ -1,6 +1,7 @@
 //! Whom is told what of the rollout? Alerts while nothing is taken back, and every rollback, whoever made it.
 //!
-//! - Without a ramp the rows are judged all the same: with `rollback_when.always` they roll back, else they alert. In log mode failing
+//! - Without a ramp the rows are judged all the same: with `rollback_when.always`, or while another sidecar that shares the state drives a
+//!   ramp, they roll back, else they alert. In log mode failing
 //!   checks are what is being measured, so that only an outage of the upstream is told.
 //! - A service that is expected and has not called for twenty of its usual pauses, and five minutes at least, is silent.
 //! - An alert is told when it begins, and again only after it was gone for a while.
@@ -52,7 +53,7 @@ impl App {
         let judgement = trigger::judge(&ramping.health, ramping.usable_baseline(false, when.min_requests), when, now);
         let Some(evidence) = judgement.over else { return };
         let enforces = self.steering.state().in_force.mode == Mode::Enforce;
-        if enforces && when.always {
+        if enforces && (when.always || self.is_ramped_elsewhere(now)) {
             return self.roll_back_by_itself(None, evidence, config);
         }
         // In log mode failing checks are what is being measured.

@@ -23,7 +23,7 @@ use data_encoding::HEXLOWER;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -72,6 +72,7 @@ impl Fleet {
             mode: "".into(),
             percentage: 0,
             held: false,
+            drives: false,
             program: env!("CARGO_PKG_VERSION").into(),
         };
         let redis = Arc::new(redis.clone());
@@ -258,6 +259,11 @@ impl App {
         };
         let event = if comes || ends { Event::Rollback } else { Event::Mode };
         drop(self.take_effect(next, event, marker));
+    }
+
+    /// Does another sidecar of the fleet drive a ramp? Then what is seen here takes it back, too.
+    pub(super) fn is_ramped_elsewhere(&self, now: Instant) -> bool {
+        self.steering.standing.fleet().is_some_and(|board| board.is_ramped_elsewhere(now))
     }
 
     /// After a reload: Redis may be elsewhere, and rules may have come that the fleet has a word on.

@@ -155,7 +155,8 @@ impl App {
     /// Publishes how it stands.
     pub(super) fn show_ramp(&self, now: Instant) {
         let config = Arc::clone(&self.shared.snapshot.load().config);
-        let always = config.ramp.when.always && self.steering.state().in_force.mode == Mode::Enforce;
+        let armed = config.ramp.when.always || self.is_ramped_elsewhere(now);
+        let always = armed && self.steering.state().in_force.mode == Mode::Enforce;
         let shown = shown(&self.ramping, config.ramp.when.min_requests, always, now);
         let stage = shown.ramp.as_ref().map_or(0, |ramp| ramp.stage as u64);
         let alerts = self.ramping.alerts.len() as u64;

@@ -295,7 +295,8 @@ impl FleetFollower {
 
     /// Says what is in force here, and hears the others.
     async fn say(&mut self) -> Result<(), StoreError> {
-        let (now, presence) = (clock::monotonic(), self.meant.borrow().presence.clone());
+        let (now, mut presence) = (clock::monotonic(), self.meant.borrow().presence.clone());
+        presence.drives = self.board.lease.is_wanted() && self.board.lease.holds(now);
         let is_due = self
             .said
             .as_ref()

@@ -139,6 +139,11 @@ impl FleetBoard {
             .collect()
     }
 
+    /// Does one of the others drive a ramp at `now`, by its own authenticated word?
+    pub fn is_ramped_elsewhere(&self, now: Instant) -> bool {
+        self.others(now).iter().any(|(seen, reach)| seen.presence.drives && *reach != Reach::Silent)
+    }
+
     /// Asks for a fresh look at the fleet.
     pub fn ask(&self) {
         self.asked.notify_one();

@@ -68,6 +68,8 @@ pub struct Presence {
     pub percentage: u8,
     /// Does a rollback hold there?
     pub held: bool,
+    /// Does it drive a ramp?
+    pub drives: bool,
     /// Its program.
     pub program: Box<str>,
 }

@@ -376,6 +376,7 @@ fn a_text_of_one_kind_or_of_one_sidecar_is_none_of_another() {
         mode: "log".into(),
         percentage: 100,
         held: true,
+        drives: false,
         program: "0".into(),
     };
     let text = fleet_key.seal_presence(&presence);

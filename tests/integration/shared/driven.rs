@@ -64,6 +64,34 @@ fn one_sidecar_drives_a_ramp_and_one_that_is_cut_off_or_paused_drives_no_more() 
 }
 
 #[test]
+fn what_breaks_at_one_sidecar_takes_a_ramp_back_that_another_drives() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = Fleet::new();
+    let builder = || {
+        let builder = fleet.sidecar(&redis.address.to_string()).set("ramp", "stages", "[\"10% 1h\", \"100%\"]");
+        let builder = builder.set("ramp", "rollback_when", "{ min_requests = 5 }");
+        builder.set("services.npu-worker", "addresses", "[\"127.0.0.1\"]")
+    };
+    let (driving, other) = (builder().start(), builder().start());
+    known(&driving, 1);
+    known(&other, 1);
+    let broken = |path: &str| {
+        let headers = super::super::support::sign::headers(super::super::support::KEY_B, "npu-worker", "GET", path);
+        raw::get_with(other.address, path, &headers).status
+    };
+    told(&driving, &["ramp", "start", "--without-baseline", "--reason", "a test"], 0);
+    let mut calls = 0;
+    eventually("the ramp to be taken back", || {
+        calls += 1;
+        broken(&format!("/api/internal/{calls}"));
+        (status(&driving)["enforcement"]["held"] == true).then_some(())
+    });
+    let state = status(&driving)["enforcement"].clone();
+    assert_eq!((&state["mode"], &state["hold"]["kind"]), (&"log".into(), &"automatic".into()), "{state}");
+    assert!(state["hold"]["reason"].as_str().unwrap().contains("npu-worker"), "{state}");
+}
+
+#[test]
 fn a_step_of_a_driver_that_was_replaced_is_refused_whatever_it_believes() {
     let Some(redis) = Redis::start() else { return };
     let settings = Settings {
