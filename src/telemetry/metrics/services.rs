@@ -42,11 +42,11 @@ pub(super) struct Services {
     none: Arc<Series>,
     workers: usize,
     /// Failing checks of known peers by service and rule; taken only for one of those.
-    broken: Mutex<BTreeMap<ServiceAndRule, u64>>,
+    broken: Mutex<BTreeMap<Arc<str>, ByRule>>,
 }
 
-/// An id, and the name of a rule.
-type ServiceAndRule = (Arc<str>, Arc<str>);
+/// Counts by the name of a rule.
+type ByRule = BTreeMap<Arc<str>, u64>;
 
 /// One service's counters, apart for each worker.
 #[derive(Debug)]
@@ -182,10 +182,10 @@ impl Services {
         series.shards[worker].broken.fetch_add(1, Ordering::Relaxed);
         if let Some(rule) = rule {
             let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = broken.get_mut(&(Arc::clone(&series.id), rule.into())) {
+            if let Some(count) = broken.get_mut(id).and_then(|rules| rules.get_mut(rule)) {
                 *count += 1;
-            } else if broken.len() < BROKEN {
-                broken.insert((Arc::clone(&series.id), rule.into()), 1);
+            } else if broken.values().map(BTreeMap::len).sum::<usize>() < BROKEN {
+                broken.entry(Arc::clone(&series.id)).or_default().insert(rule.into(), 1);
             }
         }
     }
@@ -200,7 +200,11 @@ impl Services {
     /// Failing checks of known peers by service and rule.
     pub(super) fn broken(&self) -> Vec<(Arc<str>, Arc<str>, u64)> {
         let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        broken.iter().map(|((id, rule), count)| (Arc::clone(id), Arc::clone(rule), *count)).collect()
+        let of = |(id, rules): (&Arc<str>, &ByRule)| {
+            let id = Arc::clone(id);
+            rules.iter().map(|(rule, count)| (Arc::clone(&id), Arc::clone(rule), *count)).collect::<Vec<_>>()
+        };
+        broken.iter().flat_map(of).collect()
     }
 
     /// Every id with its counts by result.
