@@ -4,6 +4,7 @@ use super::super::support::{eventually, sign};
 use super::cast::{Fleet, Program, STRANGER, at, request};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// Stages of seconds, not of hours.
 const RAMP: &str = "\n[ramp]\nstages = [\"10% 2s\", \"50% 2s\", \"100%\"]\n";
@@ -82,6 +83,53 @@ pub(super) fn begins_in_log_mode(fleet: &Fleet, programs: &mut [Program]) {
     done(fleet, &["ramp", "plan"]);
     let plan = fleet.json(20, &["ramp", "plan"]);
     assert_eq!(plan["stages"].as_array().map(Vec::len), Some(3), "{plan:#}");
+}
+
+/// The gates before the first two steps, with what is wrong, and after it was mended.
+pub(super) fn is_told_no_go_until_it_is_mended(fleet: &Fleet) {
+    let host = fleet.host(20);
+    let forgotten = host.path("/etc/countersign/forgotten.env");
+    fs::write(&forgotten, format!("SERVICE_KEY={}\n", "a".repeat(64))).unwrap();
+    fs::set_permissions(&forgotten, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(fleet.redis(&["EXPIRE", "service:key:frontend", "864000"]), "1");
+    let start = ["preflight", "--gate", "start"];
+    let failing = no_go(fleet, &start);
+    for criterion in ["keys ", "env_files ", "monitoring "] {
+        assert!(failing.iter().any(|line| line.contains(criterion)), "{criterion}: {failing:#?}");
+    }
+    assert_eq!(failing.len(), 3, "{failing:#?}");
+
+    fs::remove_file(forgotten).unwrap();
+    assert_eq!(fleet.redis(&["EXPIRE", "service:key:frontend", "7776000"]), "1");
+    fleet.metric(20, "countersign_build_info");
+    done(fleet, &start);
+
+    let soft = ["preflight", "--gate", "soft", "--elapsed", "1s"];
+    let failing = no_go(fleet, &soft);
+    for criterion in ["drilled ", "signed "] {
+        assert!(failing.iter().any(|line| line.contains(criterion)), "{criterion}: {failing:#?}");
+    }
+    assert_eq!(failing.len(), 2, "{failing:#?}");
+    done(fleet, &["rollback", "--dry-run", "--reason", "before the first step"]);
+    let file = host.path("/etc/countersign/rules.d/services.toml");
+    let mut text = fs::read_to_string(&file).unwrap();
+    // Nothing of theirs runs here.
+    for service in ["browser-service", "frontend", "redis-stack"] {
+        let table = format!("[services.{service}]\n");
+        assert_eq!(text.matches(&table).count(), 1, "{text}");
+        text = text.replace(&table, &format!("{table}unused = true\n"));
+    }
+    fs::write(&file, text).unwrap();
+    done(fleet, &["reload"]);
+    done(fleet, &soft);
+}
+
+/// What a gate says no to, line by line.
+#[track_caller]
+fn no_go(fleet: &Fleet, gate: &[&str]) -> Vec<String> {
+    let (code, said) = operator(fleet, gate);
+    assert_eq!(code, 1, "{said}");
+    said.lines().filter(|line| line.starts_with("NO  ") || line.starts_with("??  ")).map(str::to_owned).collect()
 }
 
 /// To 100 %, stage by stage, and no honest call fails.
@@ -181,6 +229,9 @@ pub(super) fn takes_back_when_a_key_breaks(fleet: &mut Fleet) {
 pub(super) fn play(fleet: &mut Fleet) {
     let mut programs = programs(fleet);
     super::act("log mode measures what is usual", || begins_in_log_mode(fleet, &mut programs));
+    super::act("no-go for the right reasons, and go when they are mended", || {
+        is_told_no_go_until_it_is_mended(fleet)
+    });
     super::act("a ramp to 100 % refuses no honest call", || ramps_to_everything(fleet, &mut programs));
     super::act("a flood of forged requests takes nothing back", || shrugs_off_a_flood(fleet, &mut programs));
     programs.into_iter().for_each(|program| {
