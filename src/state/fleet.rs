@@ -19,6 +19,7 @@ use crate::keys::redis::{RedisStore, StoreError};
 use crate::rollout::shared::FleetState;
 use crate::rollout::shared::sealed::{FleetKey, Presence, RecordFault};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -85,8 +86,9 @@ pub struct FleetFollower {
     listened: Option<Instant>,
     said: Option<(Instant, Box<str>)>,
     kept: Option<FleetState>,
-    /// Texts that were refused, so that each is counted and told of once.
-    refused: BTreeMap<String, String>,
+    /// What was refused last in each place, hashed, so that it is counted once.
+    refused: BTreeMap<&'static str, u64>,
+    complained: Option<Instant>,
     drives: bool,
 }
 
@@ -127,6 +129,7 @@ impl FleetFollower {
             said: None,
             kept,
             refused: BTreeMap::new(),
+            complained: None,
             drives: false,
         }
     }
@@ -183,7 +186,7 @@ impl FleetFollower {
                     Some(record)
                 }
                 Some(Err(fault @ RecordFault::NotOurs)) => {
-                    self.refuse("record", raw.as_deref().unwrap_or_default(), &fault);
+                    self.refuse("record", &[raw.as_deref().unwrap_or_default()], &fault);
                     if !joined {
                         return Ok(Err(format!("the record in redis {fault}: has this sidecar the fleet's?")));
                     }
@@ -191,7 +194,7 @@ impl FleetFollower {
                 }
                 // Ours, and not understood: nothing of it may be lost.
                 Some(Err(fault @ (RecordFault::Newer(_) | RecordFault::Corrupt(_)))) => {
-                    self.refuse("record", raw.as_deref().unwrap_or_default(), &fault);
+                    self.refuse("record", &[raw.as_deref().unwrap_or_default()], &fault);
                     return Ok(Err(format!("the record in redis {fault}")));
                 }
             };
@@ -231,17 +234,19 @@ impl FleetFollower {
         }
     }
 
-    /// Counts and tells of a text, once for each that stands in a place.
-    fn refuse(&mut self, place: &str, text: &[u8], fault: &RecordFault) {
-        let text = String::from_utf8_lossy(text).into_owned();
-        if self.refused.get(place) == Some(&text) {
+    /// Counts what is not taken, once for each text, and tells of it now and then: whoever writes it can write a lot.
+    fn refuse(&mut self, place: &'static str, texts: &[&[u8]], fault: &RecordFault) {
+        let mut hasher = DefaultHasher::new();
+        texts.hash(&mut hasher);
+        if texts.is_empty() || self.refused.insert(place, hasher.finish()) == Some(hasher.finish()) {
             return;
         }
-        if self.refused.len() >= MOST_REFUSED {
-            self.refused.clear();
-        }
-        self.refused.insert(place.to_owned(), text);
         let times = self.board.reject();
+        let now = clock::monotonic();
+        if self.complained.is_some_and(|at| now.saturating_duration_since(at) < COMPLAIN_AGAIN) {
+            return;
+        }
+        self.complained = Some(now);
         tracing::error!(
             place,
             %fault,
@@ -308,13 +313,19 @@ impl FleetFollower {
         let present = self.store.sidecars(Some((&presence.name, &text))).await?;
         self.said = Some((now, presence.digest));
         let heard_at = |age: Duration| now.checked_sub(age).unwrap_or(now);
-        let mut seen = Vec::new();
-        for Present { name, age, text } in present {
-            match self.key.open_presence(&name, &text) {
-                Ok(presence) => seen.push(Seen { presence, heard: heard_at(age) }),
-                Err(fault) => self.refuse(&name, text.as_bytes(), &fault),
+        let (mut seen, mut refused, mut fault) = (Vec::new(), Vec::new(), RecordFault::NotOurs);
+        for Present { name, age, text } in &present {
+            match self.key.open_presence(name, text) {
+                Ok(presence) => seen.push(Seen { presence, heard: heard_at(*age) }),
+                Err(found) => {
+                    refused.push(text.as_bytes());
+                    fault = found;
+                }
             }
         }
+        // In whatever order they come.
+        refused.sort_unstable();
+        self.refuse("sidecars", &refused, &fault);
         self.board.heard(seen.into_iter(), now, KNOWN);
         Ok(())
     }
@@ -334,8 +345,8 @@ impl FleetFollower {
     }
 }
 
-/// Places are names of sidecars, and whoever can write to Redis can make up many.
-const MOST_REFUSED: usize = 1000;
+/// Between two lines of the log about what is refused.
+const COMPLAIN_AGAIN: Duration = Duration::from_secs(30);
 
 async fn told(news: &mut Option<RecordNews>) -> bool {
     match news {
