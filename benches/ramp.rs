@@ -55,7 +55,7 @@ const LIMIT: u64 = 30 * 3600;
 
 #[derive(Clone, Copy)]
 enum End {
-    Finished(u64),
+    Finished,
     RolledBack(u64),
     Held,
 }
@@ -73,7 +73,7 @@ fn main() {
         for seed in 0..ramps {
             let mut story = Story::new(kind, seed);
             match story.run() {
-                End::Finished(_) => finished += 1,
+                End::Finished => finished += 1,
                 End::RolledBack(at) => {
                     rolled_back += 1;
                     times.push(at.saturating_sub(story.event));
@@ -160,7 +160,7 @@ impl Story {
             match ramp.step(figures, now, second) {
                 RampStep::Stay { .. } => {}
                 RampStep::Advance => health.begin_stage(now),
-                RampStep::Finish => return End::Finished(second),
+                RampStep::Finish => return End::Finished,
                 RampStep::RollBack(_) => return End::RolledBack(second),
             }
         }
@@ -182,7 +182,7 @@ impl Story {
             _ => self.errors,
         };
         for place in 0..SERVICES.len() {
-            let breaks = since.filter(|_| place == self.victim).map_or(0.0, |since| match self.kind {
+            let breaks: f64 = since.filter(|_| place == self.victim).map_or(0.0, |since| match self.kind {
                 Kind::BusyBroken | Kind::QuietBroken => 1.0,
                 Kind::PartlyBroken => 0.2,
                 Kind::Flapping if since % 300 < 10 => 1.0,

@@ -219,11 +219,18 @@ impl App {
 
     fn record_rollback(&self, state: &EnforcementState, before: Enforcement) {
         let mut facts = moved_facts(&self.shared.snapshot.load(), before, state);
-        let kind = state.hold.as_ref().map(|hold| hold.kind);
+        let by_itself = &*state.last.by == "health";
+        let (kind, word) = match &state.hold {
+            Some(hold) => (Some(hold.kind), hold.kind.code()),
+            // Only of some rules: they are held, and the whole is not.
+            None if state.is_held() && by_itself => (Some(RollbackKind::Automatic), "rule"),
+            None if state.is_held() => (Some(RollbackKind::Emergency), "rule"),
+            None => (None, "lift"),
+        };
         if let Some(kind) = kind {
             self.shared.metrics.rolled_back(kind);
         }
-        facts.push(("kind", kind.map_or("lift", RollbackKind::code).into()));
+        facts.push(("kind", word.into()));
         self.record(Event::Rollback, &state.last.by, state.last.why.to_string(), facts);
     }
 

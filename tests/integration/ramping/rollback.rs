@@ -191,6 +191,9 @@ fn with_scope_rule_only_the_rules_that_broke_are_taken_back() {
     assert_eq!(ended["evidence"]["rules"], serde_json::json!(["npu"]), "{ended}");
     assert_eq!(from(&sidecar, NPU, "/api/npu/results/1", ""), 200);
     assert_eq!(from(&sidecar, STRANGER, "/api/internal", ""), 401, "the rest goes on");
+    let record = eventually("the record", || events(&sidecar, "rollback").pop());
+    assert_eq!((&record["who"], &record["kind"]), (&"health".into(), &"rule".into()), "{record}");
+    assert_eq!(sidecar.metric("countersign_rollbacks_total", &["automatic"]), 1.0);
     let enforcement = told(&sidecar, &["status"], 0)["enforcement"].clone();
     assert_eq!((&enforcement["mode"], &enforcement["rules"]["npu"]["held"]), (&"enforce".into(), &true.into()));
 }
