@@ -111,6 +111,11 @@ pub(super) async fn body<T: DeserializeOwned>(headers: &HeaderMap, body: Incomin
             return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, "body_unreadable", &detail));
         }
     };
+    // Derived readers would take a list too, as the members in their order: who wrote one meant something else.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        let detail = "The body is not what this path takes: a JSON object.";
+        return Err(refusal(StatusCode::BAD_REQUEST, "bad_request", detail));
+    }
     serde_json::from_slice(&bytes).map_err(|error| {
         let detail = format!("The body is not what this path takes: {error}.");
         refusal(StatusCode::BAD_REQUEST, "bad_request", &detail)

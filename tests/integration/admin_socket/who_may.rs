@@ -136,6 +136,8 @@ fn a_body_is_json_says_so_and_is_not_endless() {
         "{",
         "[]",
         "null",
+        "[\"log\", 50, null, false, null, null]",
+        "\"log\"",
         "{\"mode\":\"log\"}{}",
         "{\"mode\":\"log\",\"mode\":\"enforce\"}",
         "{\"mode\":\"log\",\"force\":true}",
