@@ -158,6 +158,8 @@ pub enum Done {
         grant: Arc<Grant>,
         /// Would it survive the process? Else why not.
         durable: Result<(), String>,
+        /// Was the rest of the fleet told? Else why not. `None`: it does not concern the fleet.
+        shared: Option<Result<(), String>>,
     },
     /// The ramp did as asked.
     Ramp {
@@ -195,6 +197,11 @@ pub enum OrderRefused {
     /// There is no room for another override grant.
     #[error("{0}")]
     Grants(TableError),
+    /// This sidecar has no fleet.
+    #[error(
+        "this sidecar shares nothing with others: a grant for the fleet needs `shared = true` under [enforcement]"
+    )]
+    NotShared,
     /// There is none to revoke.
     #[error("there is no override grant {0}")]
     NoSuchGrant(GrantId),

@@ -5,11 +5,12 @@
 //! ([`grant_keeper`](crate::state::grant_keeper)), and it is put on record. What expired or was used up lets nothing pass from that
 //! moment; the sweep, every other second, only takes it out and says so.
 
+use super::fleet_grants::FleetGrants;
 use super::start::App;
 use super::summary;
 use crate::admin::orders::{Done, GrantWish, OrderRefused};
 use crate::clock;
-use crate::policy::grants::{Grant, GrantId, GrantTable, GrantTerms, Standing};
+use crate::policy::grants::{FleetWord, Grant, GrantId, GrantTable, GrantTerms, Revoked, Standing, StoredGrant};
 use crate::policy::override_token::TokenHash;
 use crate::proxy::Shared;
 use crate::snapshot::Snapshot;
@@ -18,6 +19,7 @@ use crate::state::grants::{GrantFile, GrantFileFault, to_text};
 use crate::systemd;
 use crate::telemetry::audit::record::{Event, Fact};
 use crate::telemetry::time::Rfc3339;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +29,16 @@ use tokio::task::JoinHandle;
 /// How long the end waits for the last word to be written.
 const END: Duration = Duration::from_secs(2);
 
+const USED_UP: &str = "its last use was taken";
+
 /// How long an answer waits for the disk.
 const DISK: Duration = Duration::from_secs(10);
 
 /// Where what came of an order goes.
 type Answered = oneshot::Sender<Result<Done, OrderRefused>>;
+
+/// What was done, and what there is to tell the fleet of it.
+type Told = (Arc<Grant>, Option<FleetWord>);
 
 /// What was kept from before this start.
 pub(super) struct KeptGrants {
@@ -57,6 +64,8 @@ pub(super) struct GrantTask {
     keeper: Arc<GrantKeeper>,
     task: JoinHandle<()>,
     fault: Option<GrantFileFault>,
+    /// Those that were said to be used up, and stay.
+    spent: BTreeSet<GrantId>,
 }
 
 impl GrantTask {
@@ -69,7 +78,7 @@ impl GrantTask {
             let keeper = Arc::clone(&keeper);
             async move { keeper.run(file, || Arc::clone(&snapshot.load().grants), known).await }
         });
-        GrantTask { keeper, task, fault }
+        GrantTask { keeper, task, fault, spent: BTreeSet::new() }
     }
 
     /// Writes the last word, and ends.
@@ -102,7 +111,7 @@ impl App {
     }
 
     /// Takes out what lets nothing pass any more, and sees to it that counts are written now and then.
-    pub(super) fn sweep_grants(&self) {
+    pub(super) fn sweep_grants(&mut self) {
         let table = Arc::clone(&self.shared.snapshot.load().grants);
         if table.iter().len() == 0 && table.all_revoked().is_empty() {
             return;
@@ -113,9 +122,15 @@ impl App {
                 let (change, why) = match standing {
                     // Swept is what is not open; between the look and now it cannot have opened again.
                     Standing::Expired | Standing::Open => ("expired", "its time is over"),
-                    Standing::UsedUp => ("used_up", "its last use was taken"),
+                    Standing::UsedUp => ("used_up", USED_UP),
                 };
                 self.tell_of_grant(&grant, change, "process", why);
+            }
+        }
+        for grant in table.spent() {
+            let is_news = self.grant_task.as_mut().is_some_and(|task| task.spent.insert(grant.id()));
+            if is_news && grant.standing(clock::unix_seconds(), clock::monotonic()) == Standing::UsedUp {
+                self.tell_of_grant(grant, "used_up", "process", USED_UP);
             }
         }
         self.shared.grants.ask();
@@ -127,8 +142,8 @@ impl App {
             GrantWish::Grant { id, hash, terms } => self.grant(id, hash, terms),
             GrantWish::Revoke { id, why } => self.revoke(id, by, &why),
         };
-        let grant = match done {
-            Ok(grant) => grant,
+        let (grant, word) = match done {
+            Ok(done) => done,
             Err(refused) => {
                 // Who asked may have gone; here and below.
                 let _ = answer.send(Err(refused));
@@ -137,29 +152,44 @@ impl App {
         };
         let keeper = Arc::clone(&self.shared.grants);
         let ticket = keeper.ask();
+        let voice = self.fleet_grants.as_ref().map(FleetGrants::voice);
         tokio::spawn(async move {
             let durable = match tokio::time::timeout(DISK, keeper.written(ticket)).await {
                 Ok(written) => written.map_err(|fault| fault.to_string()),
                 Err(_) => Err(format!("the disk did not take it within {} s", DISK.as_secs())),
             };
-            let _ = answer.send(Ok(Done::Grants { grant, durable }));
+            let shared = match (word, voice) {
+                (Some(word), Some(voice)) => Some(voice.say(grant.id(), &word).await),
+                (_, _) => None,
+            };
+            let _ = answer.send(Ok(Done::Grants { grant, durable, shared }));
         });
     }
 
-    fn grant(&self, id: GrantId, hash: TokenHash, terms: GrantTerms) -> Result<Arc<Grant>, OrderRefused> {
+    fn grant(&self, id: GrantId, hash: TokenHash, terms: GrantTerms) -> Result<Told, OrderRefused> {
+        if terms.fleet && self.fleet_grants.is_none() {
+            return Err(OrderRefused::NotShared);
+        }
         let grant = Arc::new(Grant::new(id, hash, terms, 0, (clock::unix_seconds(), clock::monotonic())));
         let table = self.shared.snapshot.load().grants.with(Arc::clone(&grant)).map_err(OrderRefused::Grants)?;
         self.put_grants(table);
         self.tell_of_grant(&grant, "granted", &grant.terms().by, &grant.terms().reason);
-        Ok(grant)
+        let word = grant.terms().fleet.then(|| FleetWord::Granted(StoredGrant::of(&grant, 0)));
+        Ok((grant, word))
     }
 
-    fn revoke(&self, id: GrantId, by: &str, why: &str) -> Result<Arc<Grant>, OrderRefused> {
+    fn revoke(&self, id: GrantId, by: &str, why: &str) -> Result<Told, OrderRefused> {
         let without = self.shared.snapshot.load().grants.without(id);
         let (table, grant) = without.ok_or(OrderRefused::NoSuchGrant(id))?;
-        self.put_grants(table);
+        if !grant.terms().fleet {
+            self.put_grants(table);
+            self.tell_of_grant(&grant, "revoked", by, why);
+            return Ok((grant, None));
+        }
+        let revoked = Revoked::of(&grant, by, why);
+        self.put_grants(table.remembering(revoked.clone()));
         self.tell_of_grant(&grant, "revoked", by, why);
-        Ok(grant)
+        Ok((grant, Some(FleetWord::Revoked(revoked))))
     }
 
     /// What is granted from now on.

@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`start`] | What is made, in which order? |
 //! | `key_follower` | How do the keys of Redis take effect while it runs? |
+//! | `fleet_grants` | How do override grants reach the whole fleet? |
 //! | `grants` | Which override grants are open, and how does that change? |
 //! | [`reload`] | How does a new configuration take effect, whole or not at all? |
 //! | [`control`] | What happens while it runs: signals, changed files, the watchdog, the end? |
@@ -36,6 +37,7 @@ use crate::telemetry::logging;
 mod alerts;
 pub mod control;
 mod fleet;
+mod fleet_grants;
 mod grants;
 pub mod holder;
 mod key_follower;

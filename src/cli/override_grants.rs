@@ -50,6 +50,9 @@ struct Grant {
     /// For so many requests [default: as many as are sent]
     #[arg(long, value_name = "N")]
     uses: Option<u64>,
+    /// At every sidecar that shares its enforcement with this one; each counts uses for itself
+    #[arg(long)]
+    fleet: bool,
     /// Why, for the record
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -96,7 +99,8 @@ fn grant(args: Grant, output: &Output) -> Result<Answer, CliError> {
     if args.lifetime.subsec_nanos() != 0 {
         return Err(CliError::Usage("a grant lasts whole seconds".to_owned()));
     }
-    let mut body = json!({ "path": args.path, "seconds": args.lifetime.as_secs(), "reason": args.reason });
+    let mut body =
+        json!({ "path": args.path, "seconds": args.lifetime.as_secs(), "reason": args.reason, "fleet": args.fleet });
     add(&mut body, "method", args.method);
     add(&mut body, "sudo_user", sudo_user());
     if let Some(uses) = args.uses {
@@ -140,7 +144,11 @@ fn revoke(args: &Revoke, output: &Output) -> Result<Answer, CliError> {
         let answered = sidecar.ask(&Method::DELETE, &format!("{GRANTS}/{id}"), Some(&body))?;
         match answered.status {
             200 => {
-                if durable(&answered.body) != Answer::Done {
+                if let Some(trouble) = untold(&answered.body) {
+                    complain(&format!("{id} is revoked here, and the rest of the fleet was not told yet: {trouble}"));
+                    answer = Answer::No;
+                }
+                if answered.body["durable"] != true {
                     complain(&format!("{id} is revoked in memory, and not in the file: {}", trouble(&answered.body)));
                     answer = Answer::No;
                 }
@@ -175,6 +183,9 @@ fn granted(told: &Value) -> String {
     line("until", format!("{} ({})", word(&grant["expires"]), uses(grant)));
     line("send it", "as the header X-Override-Token; it is shown this once and kept nowhere".to_owned());
     line("end it", format!("countersign override revoke {}", word(&grant["id"])));
+    if let Some(trouble) = untold(told) {
+        line("NOT TOLD", format!("the rest of the fleet does not know of it yet: {trouble}"));
+    }
     if told["durable"] != true {
         line("NOT KEPT", format!("{}; a restart would not know of it", trouble(told)));
     }
@@ -212,9 +223,10 @@ fn opens(grant: &Value) -> String {
 }
 
 fn uses(grant: &Value) -> String {
+    let here = if grant["fleet"] == true { "; each sidecar counts for itself" } else { "" };
     match grant["uses"].as_u64() {
-        Some(uses) => format!("{} of {uses} uses", grant["used"]),
-        None => format!("{} uses, any number", grant["used"]),
+        Some(uses) => format!("{} of {uses} uses{here}", grant["used"]),
+        None => format!("{} uses, any number{here}", grant["used"]),
     }
 }
 
@@ -222,8 +234,15 @@ fn grants(told: &Value) -> &[Value] {
     told["grants"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// What would not survive, or did not reach those it is meant for, is no success.
 fn durable(told: &Value) -> Answer {
-    if told["durable"] == true { Answer::Done } else { Answer::No }
+    if told["durable"] == true && untold(told).is_none() { Answer::Done } else { Answer::No }
+}
+
+/// Why the rest of the fleet was not told.
+fn untold(told: &Value) -> Option<String> {
+    let fleet = told["fleet"].as_object()?;
+    (fleet["told"] != true).then(|| word(&fleet["trouble"]))
 }
 
 fn trouble(told: &Value) -> String {

@@ -93,11 +93,21 @@ impl GrantTable {
         Some((GrantTable { revoked: self.revoked.clone(), ..GrantTable::of(left) }, Arc::clone(gone)))
     }
 
-    /// The same without what is no longer open, and that with how it stands; `None`: nothing is over.
+    /// The grants of the fleet that were used as often as they may be: they stay until their time is over, since the fleet's word
+    /// would grant them anew.
+    pub fn spent(&self) -> impl Iterator<Item = &Arc<Grant>> {
+        self.grants.iter().filter(|grant| grant.terms().fleet && grant.uses_left() == Some(0))
+    }
+
+    /// The same without what is no longer open (but [spent](Self::spent)), and that with how it stands; `None`: nothing is over.
     pub fn swept(&self, unix_seconds: u64, monotonic: Instant) -> Option<(GrantTable, Vec<Over>)> {
         let standing = |grant: &Arc<Grant>| (Arc::clone(grant), grant.standing(unix_seconds, monotonic));
         let (open, over): (Vec<_>, Vec<_>) =
-            self.grants.iter().map(standing).partition(|(_, standing)| *standing == Standing::Open);
+            self.grants.iter().map(standing).partition(|(grant, standing)| match standing {
+                Standing::Open => true,
+                Standing::UsedUp => grant.terms().fleet,
+                Standing::Expired => false,
+            });
         let left = open.into_iter().map(|(grant, _)| grant).collect();
         let mut revoked = self.revoked.clone();
         revoked.retain(|revoked| revoked.expires > unix_seconds);

@@ -167,6 +167,7 @@ pub(super) fn refused(answered: Option<Result<Done, OrderRefused>>) -> Answer {
         OrderRefused::Move(MoveRefused::NoSuchRule(_)) => (StatusCode::NOT_FOUND, "no_such_rule"),
         OrderRefused::RuleWithoutPercentage => (StatusCode::BAD_REQUEST, "bad_request"),
         OrderRefused::Grants(_) => (StatusCode::CONFLICT, "too_many_grants"),
+        OrderRefused::NotShared => (StatusCode::CONFLICT, "not_shared"),
         OrderRefused::NoSuchGrant(_) => (StatusCode::NOT_FOUND, "no_such_grant"),
         OrderRefused::Ramp(refused) => match refused {
             RampRefusal::Running(_) => (StatusCode::CONFLICT, "ramp_running"),

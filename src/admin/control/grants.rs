@@ -27,6 +27,8 @@ pub(super) struct GrantBody {
     #[serde(default, deserialize_with = "optional_whole")]
     uses: Option<u64>,
     reason: String,
+    #[serde(default)]
+    fleet: bool,
     sudo_user: Option<String>,
 }
 
@@ -45,12 +47,13 @@ pub(super) async fn grant(state: &ControlState, uid: u32, body: GrantBody) -> An
         Err(problem) => return bad(&problem),
     };
     match state.order(by, Wish::Grants(wish)).await {
-        Some(Ok(Done::Grants { grant, durable })) => {
+        Some(Ok(Done::Grants { grant, durable, shared })) => {
             let told = json!({
                 "token": token.reveal(),
                 "grant": shown(&grant),
                 "durable": durable.is_ok(),
                 "trouble": durable.err(),
+                "fleet": told_to_fleet(shared.as_ref()),
             });
             json(StatusCode::CREATED, &told)
         }
@@ -64,7 +67,7 @@ fn wish(body: &GrantBody, by: &str) -> Result<(GrantToken, GrantWish), String> {
     let scope = GrantScope::new(&body.path, body.method.as_deref()).map_err(|error| error.to_string())?;
     let lifetime = Duration::from_secs(body.seconds);
     let terms = GrantTerms::new(scope, lifetime, body.uses, &why, by, clock::unix_seconds());
-    let terms = terms.map_err(|error| error.to_string())?;
+    let terms = GrantTerms { fleet: body.fleet, ..terms.map_err(|error| error.to_string())? };
     let no_chance = |error| format!("the kernel gives no random bytes: {error}");
     let token = GrantToken::from_random(&clock::random_bytes().map_err(no_chance)?);
     let id = GrantId::from_random(clock::random_bytes().map_err(no_chance)?);
@@ -80,14 +83,23 @@ pub(super) async fn revoke(state: &ControlState, uid: u32, id: &str, body: Revok
     };
     let wish = Wish::Grants(GrantWish::Revoke { id, why });
     match state.order(who(uid, body.sudo_user.as_deref()), wish).await {
-        Some(Ok(Done::Grants { grant, durable })) => {
+        Some(Ok(Done::Grants { grant, durable, shared })) => {
             let mut told = shown(&grant);
             told["state"] = "revoked".into();
             let trouble = durable.as_ref().err();
-            json(StatusCode::OK, &json!({ "grant": told, "durable": durable.is_ok(), "trouble": trouble }))
+            let fleet = told_to_fleet(shared.as_ref());
+            json(
+                StatusCode::OK,
+                &json!({ "grant": told, "durable": durable.is_ok(), "trouble": trouble, "fleet": fleet }),
+            )
         }
         other => refused(other),
     }
+}
+
+/// Was the fleet told? `null` where it does not concern the fleet.
+fn told_to_fleet(shared: Option<&Result<(), String>>) -> Value {
+    shared.map_or(Value::Null, |told| json!({ "told": told.is_ok(), "trouble": told.as_ref().err() }))
 }
 
 fn no_such_grant() -> Answer {
@@ -127,5 +139,6 @@ fn shown(grant: &Grant) -> Value {
         "uses_left": grant.uses_left(),
         "reason": terms.reason,
         "by": terms.by,
+        "fleet": terms.fleet,
     })
 }

@@ -19,6 +19,7 @@
 //! | [`verifiers`] | Which sidecars run, what have they loaded, which key did they see last? |
 //! | [`fleet`] | What do sidecars share of enforcement, and who drives a ramp? |
 //! | [`news`] | What changed, as soon as it did? |
+//! | [`grants`] | What do sidecars tell each other of override grants? |
 //! | `link`, `sentinel`, `tls` | How is the master reached? |
 
 use crate::config::Redis;
@@ -31,6 +32,7 @@ use tokio::sync::Mutex;
 pub mod change;
 mod error;
 pub mod fleet;
+pub mod grants;
 mod link;
 mod names;
 pub mod news;

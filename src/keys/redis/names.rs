@@ -14,6 +14,7 @@
 //! | `countersign:{enforcement}:sidecars` | hash: sidecar → when it was heard of, and what it said, authenticated |
 //! | `countersign:{enforcement}:driver` | who drives a ramp, and under which number; lives seconds |
 //! | `countersign:{enforcement}:number` | the last number that was given |
+//! | `countersign:{grants}` | hash: override grant → what the fleet says of it, authenticated |
 //! | channel `countersign:enforcement` | the record was replaced |
 //! | channel `countersign:keys` | an id whose key changed: a hint to look, never the key |
 //!
@@ -37,6 +38,8 @@ pub(super) const SIDECARS: &str = "countersign:{enforcement}:sidecars";
 pub(super) const LEASE: &str = "countersign:{enforcement}:driver";
 /// The last number of a driver.
 pub(super) const FENCE: &str = "countersign:{enforcement}:number";
+/// Override grants of the fleet.
+pub(super) const GRANTS: &str = "countersign:{grants}";
 /// Where a new record is told of.
 pub(super) const STATES: &str = "countersign:enforcement";
 

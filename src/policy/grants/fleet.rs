@@ -49,6 +49,16 @@ pub enum FleetWord {
     Revoked(Revoked),
 }
 
+impl FleetWord {
+    /// On which grant; `None`: on none.
+    pub fn id(&self) -> Option<GrantId> {
+        match self {
+            FleetWord::Granted(stored) => stored.id(),
+            FleetWord::Revoked(revoked) => revoked.id(),
+        }
+    }
+}
+
 /// What follows from a word.
 #[derive(Debug)]
 pub enum Heard {

@@ -48,6 +48,16 @@ impl StoredGrant {
         }
     }
 
+    /// Which; `None`: it is none.
+    pub fn id(&self) -> Option<GrantId> {
+        GrantId::parse(&self.id)
+    }
+
+    /// When it is over, unix seconds.
+    pub fn expires(&self) -> u64 {
+        self.expires
+    }
+
     /// The grant; `None`: it is none. `now`: the wall clock, unix seconds, and the monotonic one.
     pub fn made(self, now: (u64, Instant)) -> Option<Arc<Grant>> {
         let (id, hash) = (GrantId::parse(&self.id)?, TokenHash::parse(&self.sha256)?);

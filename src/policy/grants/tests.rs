@@ -325,6 +325,20 @@ fn whatever_the_order_of_the_words_what_was_revoked_stays_revoked() {
 }
 
 #[test]
+fn a_grant_of_the_fleet_that_is_used_up_stays_so_whatever_is_said_again() {
+    let start = Instant::now();
+    let word = FleetWord::Granted(StoredGrant::of(&for_fleet(1, start), 0));
+    let table = hear(&GrantTable::default(), word.clone(), start);
+    while table.find(&token(1).hash()).unwrap().take_use() {}
+    assert!(table.swept(NOW, start).is_none() && table.spent().count() == 1);
+    let table = hear(&table, word.clone(), start);
+    assert_eq!((table.open(NOW, start), table.find(&token(1).hash()).unwrap().uses_left()), (0, Some(0)));
+    let (table, _) = table.swept(NOW + 60, start).unwrap();
+    assert_eq!((table.iter().len(), table.spent().count()), (0, 0));
+    assert!(matches!(table.hear(word, (NOW + 60, start)), Heard::Nothing));
+}
+
+#[test]
 fn an_end_is_remembered_for_as_long_as_the_grant_would_have_lasted() {
     let start = Instant::now();
     let grant = for_fleet(1, start);

@@ -16,6 +16,7 @@
 //! and is never in the store.
 
 use super::{FleetState, Rollbacks, Word};
+use crate::policy::grants::FleetWord;
 use crate::rollout::state::{Hold, Move};
 use crate::rollout::stored::{StoredEnforcement, StoredHold, StoredPercentage};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
@@ -79,6 +80,7 @@ pub const VERSION: u64 = 1;
 
 const RECORD: &str = "countersign enforcement 1\n";
 const PRESENCE: &str = "countersign sidecar 1\n";
+const GRANT: &str = "countersign override grant 1\n";
 const SALT: &str = "countersign sampling salt 1\n";
 /// Hex digits of a MAC.
 const MAC: usize = 64;
@@ -141,6 +143,26 @@ impl FleetKey {
         let presence: Presence =
             serde_json::from_str(body).map_err(|error| RecordFault::Corrupt(error.to_string()))?;
         if *presence.name == *name { Ok(presence) } else { Err(RecordFault::NotOurs) }
+    }
+
+    /// A word on the override grant of this id.
+    pub fn seal_grant(&self, id: &str, word: &FleetWord) -> String {
+        self.sealed(GRANT, &(id, word))
+    }
+
+    /// The word that a text holds, if it is one on the override grant of this id.
+    ///
+    /// # Errors
+    /// When it is not ours, or on another.
+    pub fn open_grant(&self, id: &str, text: &str) -> Result<FleetWord, RecordFault> {
+        let body = self.opened(GRANT, text)?;
+        let read: Result<(Box<str>, FleetWord), _> = serde_json::from_str(body);
+        let (of, word) = read.map_err(|error| RecordFault::Corrupt(error.to_string()))?;
+        if *of == *id && word.id().is_some_and(|word| word.to_string() == id) {
+            Ok(word)
+        } else {
+            Err(RecordFault::NotOurs)
+        }
     }
 
     fn sealed(&self, kind: &str, value: &impl Serialize) -> String {

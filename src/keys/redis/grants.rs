@@ -1,0 +1,77 @@
+//! What sidecars tell each other of override grants, through one hash in Redis: id → word.
+//!
+//! What a word says, and whether the fleet wrote it, is not judged here. Somebody may have filled the hash: it is read in one step
+//! that takes no more than [`MOST`] words of at most [`LARGEST_WORD`] bytes, and says that there are too many.
+
+use super::names::GRANTS;
+use super::{RedisStore, StoreError};
+use std::time::Duration;
+
+/// No word of ours is longer.
+pub const LARGEST_WORD: usize = 8192;
+/// More than any fleet grants and revokes in a week.
+pub const MOST: usize = 1024;
+
+/// The words that are there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GrantWords {
+    /// Each with its id; what is longer than any of ours comes without text.
+    pub words: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Are there more, so that none was read?
+    pub too_many: bool,
+}
+
+impl RedisStore {
+    /// Every word that is there.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked.
+    pub async fn grant_words(&self) -> Result<GrantWords, StoreError> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(READ).arg(1).arg(GRANTS).arg(MOST).arg(LARGEST_WORD);
+        let flat: Vec<Vec<u8>> = self.query("EVAL", &command).await?;
+        let too_many = flat.len() == 1;
+        let words = flat.as_chunks::<2>().0.iter().map(|[id, text]| (id.clone(), text.clone())).collect();
+        Ok(GrantWords { words, too_many })
+    }
+
+    /// Says this of the grant, and keeps the hash for at least `ttl`. `replaces`: whatever was said of it before.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked, or takes no writes.
+    pub async fn say_of_grant(&self, id: &str, text: &str, replaces: bool, ttl: Duration) -> Result<(), StoreError> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(SAY).arg(1).arg(GRANTS).arg(id).arg(text).arg(u8::from(replaces)).arg(ttl.as_secs().max(1));
+        self.query::<i64>("EVAL", &command).await.map(drop)
+    }
+
+    /// Nothing is said of these grants any more: they are over.
+    ///
+    /// # Errors
+    /// As [`RedisStore::say_of_grant`].
+    pub async fn drop_grants(&self, ids: &[Vec<u8>]) -> Result<(), StoreError> {
+        let mut command = redis::cmd("HDEL");
+        command.arg(GRANTS).arg(ids);
+        self.query::<u64>("HDEL", &command).await.map(drop)
+    }
+}
+
+/// KEYS: hash. ARGV: the most words, the longest.
+const READ: &str = "\
+if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[1]) then return {'too many'} end
+local known = {}
+for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
+  local text = ''
+  if redis.call('HSTRLEN', KEYS[1], id) <= tonumber(ARGV[2]) then text = redis.call('HGET', KEYS[1], id) end
+  table.insert(known, id)
+  table.insert(known, text)
+end
+return known";
+
+/// KEYS: hash. ARGV: id, text, 1 to replace, seconds. A key with no end has one longer than any.
+const SAY: &str = "\
+local is_new = redis.call('EXISTS', KEYS[1]) == 0
+local said = redis.call(ARGV[3] == '1' and 'HSET' or 'HSETNX', KEYS[1], ARGV[1], ARGV[2])
+local left = redis.call('TTL', KEYS[1])
+if is_new or (left >= 0 and left < tonumber(ARGV[4])) then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
+return said";
