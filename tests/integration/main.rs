@@ -31,6 +31,7 @@ mod mutation;
 mod outbound;
 mod override_;
 mod override_commands;
+mod override_fleet;
 mod override_grants;
 mod paths;
 mod preflight;
