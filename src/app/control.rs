@@ -8,7 +8,6 @@
 //! | TERM, INT | drain and stop; a second one stops at once |
 
 use super::fleet::Fleet;
-use super::fleet_grants::FleetGrants;
 use super::grants::GrantTask;
 use super::key_follower::KeyFollower;
 use super::key_usage::KeyUsageTask;
@@ -121,7 +120,7 @@ impl App {
                 found = KeyFollower::found(&mut self.key_follower) => self.take_up(found),
                 _ = watch.tick() => self.watch_rollout(),
                 found = Fleet::found(&mut self.fleet) => self.take_up_fleet(found),
-                words = FleetGrants::heard(&mut self.fleet_grants) => self.hear_of_grants(words),
+                words = GrantTask::heard(&mut self.grant_task) => self.hear_of_grants(words),
                 _ = look.tick() => {
                     self.look(&mut standstill)?;
                     self.look_for_marker();
@@ -172,7 +171,6 @@ impl App {
         if let Some(key_usage) = self.key_usage.take() {
             key_usage.stop().await;
         }
-        drop(self.fleet_grants.take());
         if let Some(grants) = self.grant_task.take() {
             grants.stop().await;
         }
@@ -225,9 +223,6 @@ impl App {
         }
         if self.key_usage.as_ref().is_some_and(KeyUsageTask::is_finished) {
             return Err(RunError::Critical("the task that tells of used keys"));
-        }
-        if self.fleet_grants.as_ref().is_some_and(FleetGrants::is_finished) {
-            return Err(RunError::Critical("the task that follows override grants"));
         }
         if self.grant_task.as_ref().is_some_and(GrantTask::is_finished) {
             return Err(RunError::Critical("the task that keeps override grants"));

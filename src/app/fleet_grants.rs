@@ -13,7 +13,7 @@ use crate::config::Redis;
 use crate::keys::redis::RedisStore;
 use crate::keys::redis::StoreError;
 use crate::keys::secret_file::SecretReader;
-use crate::policy::grants::{FleetWord, Grant, GrantId, Heard};
+use crate::policy::grants::{FleetWord, GrantId, Heard};
 use crate::proxy::Shared;
 use crate::rollout::shared::sealed::FleetKey;
 use crate::snapshot::SnapshotCell;
@@ -56,13 +56,9 @@ impl FleetGrants {
         Some(FleetGrants { voice, heard, task })
     }
 
-    /// What was heard next; never anything where nothing is shared.
-    pub(super) async fn heard(grants: &mut Option<FleetGrants>) -> Vec<FleetWord> {
-        let heard = match grants {
-            Some(grants) => grants.heard.recv().await,
-            None => None,
-        };
-        match heard {
+    /// What was heard next.
+    pub(super) async fn heard(&mut self) -> Vec<FleetWord> {
+        match self.heard.recv().await {
             Some(heard) => heard,
             // Its end is seen by the looks.
             None => std::future::pending().await,
@@ -208,25 +204,17 @@ impl App {
     pub(super) fn hear_of_grants(&self, words: Vec<FleetWord>) {
         for word in words {
             let table = Arc::clone(&self.shared.snapshot.load().grants);
-            let told: Option<(Arc<Grant>, &'static str, Box<str>, Box<str>)> =
-                match table.hear(word, (clock::unix_seconds(), clock::monotonic())) {
-                    Heard::Granted(table, grant) => {
-                        self.put_grants(table);
-                        let (by, why) = (grant.terms().by.clone(), grant.terms().reason.clone());
-                        Some((grant, "granted", by, why))
-                    }
-                    Heard::Revoked(table, grant, revoked) => {
-                        self.put_grants(table);
-                        Some((grant, "revoked", revoked.by, revoked.why))
-                    }
-                    Heard::Remember(table) => {
-                        self.put_grants(table);
-                        None
-                    }
-                    Heard::Nothing => None,
-                };
-            if let Some((grant, change, by, why)) = told {
-                self.tell_of_grant(&grant, change, &by, &why);
+            match table.hear(word, (clock::unix_seconds(), clock::monotonic())) {
+                Heard::Granted(table, grant) => {
+                    self.put_grants(table);
+                    self.tell_of_grant(&grant, "granted", &grant.terms().by, &grant.terms().reason);
+                }
+                Heard::Revoked(table, grant, revoked) => {
+                    self.put_grants(table);
+                    self.tell_of_grant(&grant, "revoked", &revoked.by, &revoked.why);
+                }
+                Heard::Remember(table) => self.put_grants(table),
+                Heard::Nothing => {}
             }
         }
         self.shared.grants.ask();

@@ -5,7 +5,7 @@
 //! ([`grant_keeper`](crate::state::grant_keeper)), and it is put on record. What expired or was used up lets nothing pass from that
 //! moment; the sweep, every other second, only takes it out and says so.
 
-use super::fleet_grants::FleetGrants;
+use super::fleet_grants::{FleetGrants, Voice};
 use super::start::App;
 use super::summary;
 use crate::admin::orders::{Done, GrantWish, OrderRefused};
@@ -66,6 +66,8 @@ pub(super) struct GrantTask {
     fault: Option<GrantFileFault>,
     /// Those that were said to be used up, and stay.
     spent: BTreeSet<GrantId>,
+    /// Where enforcement is shared.
+    fleet: Option<FleetGrants>,
 }
 
 impl GrantTask {
@@ -78,7 +80,7 @@ impl GrantTask {
             let keeper = Arc::clone(&keeper);
             async move { keeper.run(file, || Arc::clone(&snapshot.load().grants), known).await }
         });
-        GrantTask { keeper, task, fault, spent: BTreeSet::new() }
+        GrantTask { keeper, task, fault, spent: BTreeSet::new(), fleet: FleetGrants::begin(shared) }
     }
 
     /// Writes the last word, and ends.
@@ -90,7 +92,19 @@ impl GrantTask {
 
     /// Did it end although nobody stopped it?
     pub(super) fn is_finished(&self) -> bool {
-        self.task.is_finished()
+        self.task.is_finished() || self.fleet.as_ref().is_some_and(FleetGrants::is_finished)
+    }
+
+    /// What the fleet said next; never anything without one.
+    pub(super) async fn heard(task: &mut Option<GrantTask>) -> Vec<FleetWord> {
+        match task.as_mut().and_then(|task| task.fleet.as_mut()) {
+            Some(fleet) => fleet.heard().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn voice(&self) -> Option<Arc<Voice>> {
+        self.fleet.as_ref().map(FleetGrants::voice)
     }
 }
 
@@ -152,7 +166,7 @@ impl App {
         };
         let keeper = Arc::clone(&self.shared.grants);
         let ticket = keeper.ask();
-        let voice = self.fleet_grants.as_ref().map(FleetGrants::voice);
+        let voice = self.grant_task.as_ref().and_then(GrantTask::voice);
         tokio::spawn(async move {
             let durable = match tokio::time::timeout(DISK, keeper.written(ticket)).await {
                 Ok(written) => written.map_err(|fault| fault.to_string()),
@@ -167,7 +181,7 @@ impl App {
     }
 
     fn grant(&self, id: GrantId, hash: TokenHash, terms: GrantTerms) -> Result<Told, OrderRefused> {
-        if terms.fleet && self.fleet_grants.is_none() {
+        if terms.fleet && self.grant_task.as_ref().and_then(GrantTask::voice).is_none() {
             return Err(OrderRefused::NotShared);
         }
         let grant = Arc::new(Grant::new(id, hash, terms, 0, (clock::unix_seconds(), clock::monotonic())));

@@ -1,7 +1,6 @@
 //! [`App`]: everything a running sidecar is made of, made in order.
 
 use super::fleet::Fleet;
-use super::fleet_grants::FleetGrants;
 use super::grants::{GrantTask, KeptGrants};
 use super::key_follower::{self, FirstKeys, KeyFollower};
 use super::key_usage::KeyUsageTask;
@@ -66,7 +65,6 @@ pub struct App {
     pub(super) key_follower: Option<KeyFollower>,
     pub(super) key_status: Arc<KeyStatus>,
     pub(super) grant_task: Option<GrantTask>,
-    pub(super) fleet_grants: Option<FleetGrants>,
     pub(super) changes: mpsc::Receiver<Changed>,
     pub(super) certificates: ExpiryWatch,
     pub(super) log: Option<LogHandle>,
@@ -233,7 +231,6 @@ impl App {
             known_peers: KnownPeers::new(clock::monotonic()),
         });
         let grant_task = GrantTask::start(kept_grants, &shared);
-        let fleet_grants = FleetGrants::begin(&shared);
         let key_usage = KeyUsageTask::start(&shared);
         let address = |(socket, side): &_| listeners::address(socket).map(|address| (*side, address));
         let addresses = opened.sockets.iter().filter_map(address).collect();
@@ -291,7 +288,6 @@ impl App {
             key_follower: follower.map(KeyFollower::start),
             key_status,
             grant_task: Some(grant_task),
-            fleet_grants,
             changes,
             certificates: ExpiryWatch::default(),
             log,

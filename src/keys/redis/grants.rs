@@ -41,7 +41,8 @@ impl RedisStore {
     /// When Redis cannot be asked, or takes no writes.
     pub async fn say_of_grant(&self, id: &str, text: &str, replaces: bool, ttl: Duration) -> Result<(), StoreError> {
         let mut command = redis::cmd("EVAL");
-        command.arg(SAY).arg(1).arg(GRANTS).arg(id).arg(text).arg(u8::from(replaces)).arg(ttl.as_secs().max(1));
+        command.arg(SAY).arg(1).arg(GRANTS).arg(id).arg(text).arg(u8::from(replaces));
+        command.arg(ttl.as_millis().max(1).to_string());
         self.query::<i64>("EVAL", &command).await.map(drop)
     }
 
@@ -68,10 +69,10 @@ for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
 end
 return known";
 
-/// KEYS: hash. ARGV: id, text, 1 to replace, seconds. A key with no end has one longer than any.
+/// KEYS: hash. ARGV: id, text, 1 to replace, milliseconds. A hash that somebody gave no end keeps none.
 const SAY: &str = "\
-local is_new = redis.call('EXISTS', KEYS[1]) == 0
-local said = redis.call(ARGV[3] == '1' and 'HSET' or 'HSETNX', KEYS[1], ARGV[1], ARGV[2])
-local left = redis.call('TTL', KEYS[1])
-if is_new or (left >= 0 and left < tonumber(ARGV[4])) then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
-return said";
+local left = redis.call('PTTL', KEYS[1])
+if ARGV[3] ~= '1' and redis.call('HGET', KEYS[1], ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if left ~= -1 and left < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+return 1";

@@ -317,11 +317,11 @@ fn whatever_the_order_of_the_words_what_was_revoked_stays_revoked() {
     for words in [&[g, r][..], &[r, g], &[g, r, g], &[g, g, r, r, g], &[r, r, g, g]] {
         let table = words.iter().fold(GrantTable::default(), |table, word| hear(&table, (*word).clone(), start));
         assert!(table.find(&token(1).hash()).is_none(), "{words:?}");
-        assert_eq!(table.words().map(|(_, word)| word).collect::<Vec<_>>(), std::slice::from_ref(&revoked));
+        assert!(table.words().map(|(_, word)| word).eq([revoked.clone()]));
     }
     let table = hear(&GrantTable::default(), granted.clone(), start);
     assert_eq!(table.find(&token(1).hash()).unwrap().uses_left(), Some(3));
-    assert_eq!(table.words().map(|(_, word)| word).collect::<Vec<_>>(), [granted]);
+    assert!(table.words().map(|(_, word)| word).eq([granted]));
 }
 
 #[test]
