@@ -64,6 +64,38 @@ fn what_moved_while_nobody_could_be_told_is_told_after_a_restart_too() {
 }
 
 #[test]
+fn one_that_lost_its_state_learns_it_from_the_fleet_and_is_ready_again() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = Fleet::new();
+    let [mut one, two] = fleet.start(&redis);
+    told(&two, &["enforce", "100%"], 0);
+    all_come_to([&one, &two], 401);
+    stop(&mut one);
+    std::fs::write(one.directory.join("state/enforcement.json"), "{").unwrap();
+    std::fs::remove_file(one.directory.join("state/fleet")).unwrap();
+    start(&mut one);
+    eventually("the fleet's state to count", || (unsigned(&one) == 401).then_some(()));
+    eventually("it to be ready", || (command(&one, &["status"]).status.code() == Some(0)).then_some(()));
+    let state = status(&one)["enforcement"].clone();
+    assert_eq!((&state["held"], &state["percentage"]), (&false.into(), &100.into()), "{state}");
+    assert_eq!(status(&two)["enforcement"]["mode"], "enforce", "its doubt was nobody else's");
+}
+
+#[test]
+fn a_signal_and_an_edit_of_the_file_are_the_fleets_too() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = Fleet::new();
+    let [one, two] = fleet.start(&redis);
+    let text = one.config();
+    std::fs::write(one.config_path(), text.replace("mode = \"log\"", "mode = \"enforce\"")).unwrap();
+    eventually("the edit to count everywhere", || (unsigned(&one) == 401 && unsigned(&two) == 401).then_some(()));
+    two.process.signal("USR2");
+    eventually("the rollback to count everywhere", || (unsigned(&one) == 200 && unsigned(&two) == 200).then_some(()));
+    let refused = command(&one, &["enforce", "100%"]);
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
 fn a_call_is_drawn_in_or_out_at_every_sidecar() {
     let Some(redis) = Redis::start() else { return };
     let fleet = Fleet::new();
