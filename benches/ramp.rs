@@ -178,7 +178,8 @@ impl Story {
         self.upstream[0].1 = if down { UpstreamState::Down } else { UpstreamState::Up };
         let errors = match self.kind {
             Kind::Errors if since.is_some() => 0.04,
-            _ if down => 0.9,
+            // What cannot be reached answers nothing, and we say so in its place.
+            _ if down => 0.0,
             _ => self.errors,
         };
         for place in 0..SERVICES.len() {

@@ -139,7 +139,10 @@ impl Evidence<'_> {
                 if let (Some(status), false) = (status, is_probe) {
                     metrics.answered(class, status, own_us, upstream);
                     let service = decision.and_then(|decision| decision.service.as_ref());
-                    if let (Outcome::Authenticated, 500.., Some(service)) = (outcome, status, service) {
+                    // Only the upstream's own: that it cannot be reached is its health check's to say.
+                    if let (Outcome::Authenticated, 500.., Some(service), Some(_)) =
+                        (outcome, status, service, upstream)
+                    {
                         metrics.erred(service.id().as_str());
                     }
                 }

@@ -34,7 +34,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 pub struct Counts {
     /// Authenticated.
     pub authenticated: u64,
-    /// Of those, answered 5xx by the upstream, or by us in its place.
+    /// Of those, answered 5xx by the upstream itself. That it cannot be reached is no error of a call but an outage, which its health
+    /// check tells: else a restart of twenty seconds would take everything back.
     pub errors: u64,
     /// Failing checks of a known peer, carried out or not.
     pub failing: u64,

@@ -13,7 +13,7 @@ use crate::upstream::health::{HealthState, UpstreamHealth};
 use std::sync::Arc;
 
 impl WorkerMetrics {
-    /// An authenticated call of this service was answered 5xx.
+    /// An authenticated call of this service was answered 5xx by the upstream.
     pub fn erred(&self, service: &str) {
         self.services().erred(self.index(), service);
     }
