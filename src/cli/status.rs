@@ -114,6 +114,16 @@ fn text(status: &Value) -> String {
     }
     let services: Vec<String> = list(&status["keys"]["services"]).iter().map(word).collect();
     line("keys", if services.is_empty() { "none".to_owned() } else { services.join(", ") });
+    for (service, caller) in status["callers"].as_object().into_iter().flatten() {
+        line("caller", format!("{service}, its clock is {} s off", caller["skew_seconds"]));
+    }
+    line(
+        "monitoring",
+        match status["monitoring"]["scraped_seconds_ago"].as_u64() {
+            Some(ago) => format!("/metrics was read {ago} s ago"),
+            None => "nobody has read /metrics since the start".to_owned(),
+        },
+    );
     let audit = &status["audit"];
     line(
         "records",

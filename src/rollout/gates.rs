@@ -78,6 +78,7 @@ pub enum Criterion {
     StateDurable,
     NoHold,
     Monitoring,
+    Baseline,
     InForce,
     Elapsed,
     Evidence,
@@ -107,7 +108,7 @@ pub enum Criterion {
 
 impl Criterion {
     /// In the order in which they are shown.
-    pub const ALL: [Criterion; 35] = [
+    pub const ALL: [Criterion; 36] = [
         Criterion::Keys,
         Criterion::EnvFiles,
         Criterion::RedisClock,
@@ -118,6 +119,7 @@ impl Criterion {
         Criterion::StateDurable,
         Criterion::NoHold,
         Criterion::Monitoring,
+        Criterion::Baseline,
         Criterion::InForce,
         Criterion::Elapsed,
         Criterion::Evidence,
@@ -158,6 +160,7 @@ impl Criterion {
             Criterion::StateDurable => "state_durable",
             Criterion::NoHold => "no_hold",
             Criterion::Monitoring => "monitoring",
+            Criterion::Baseline => "baseline",
             Criterion::InForce => "in_force",
             Criterion::Elapsed => "elapsed",
             Criterion::Evidence => "evidence",
@@ -199,6 +202,7 @@ impl Criterion {
             Criterion::StateDurable => "enforcement and audit records are on disk",
             Criterion::NoHold => "no rollback holds",
             Criterion::Monitoring => "somebody scrapes /metrics",
+            Criterion::Baseline => "a baseline was measured",
             Criterion::InForce => "enforcement is as far as its last stage",
             Criterion::Elapsed => "the phase has lasted",
             Criterion::Evidence => "its audit records are whole",
@@ -241,7 +245,8 @@ impl Criterion {
             | Criterion::NoHold
             | Criterion::Monitoring => &Gate::ALL,
             Criterion::InForce => &[Gate::Full],
-            Criterion::Elapsed
+            Criterion::Baseline
+            | Criterion::Elapsed
             | Criterion::Evidence
             | Criterion::Uptime
             | Criterion::NoRollback
@@ -270,7 +275,7 @@ impl Criterion {
 
     /// Is its figure one of the records of the phase?
     pub fn is_of_phase(self) -> bool {
-        self.gates().len() == 3
+        self.gates().len() == 3 && self != Criterion::Baseline
     }
 
     /// The one of this code.

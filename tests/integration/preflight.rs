@@ -6,6 +6,7 @@ use super::support::{KEY_A, KEY_B, eventually, raw, sign};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 mod around;
 mod offline;
@@ -73,15 +74,15 @@ fn soft(sidecar: &Sidecar) -> Said {
     preflight(sidecar, &[&["--gate", "soft"][..], &SHORT].concat())
 }
 
+fn status(sidecar: &Sidecar) -> Value {
+    let output = countersign().args(["status", "--json", "--config"]).arg(sidecar.config_path()).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
 /// The phase has lasted, and every record of it is on disk.
 fn settle(sidecar: &Sidecar) {
-    let status = || {
-        let output =
-            countersign().args(["status", "--json", "--config"]).arg(sidecar.config_path()).output().unwrap();
-        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default()
-    };
     eventually("a second of uptime, and no record in the queue", || {
-        let status = status();
+        let status = status(sidecar);
         let is_old = status["uptime_seconds"].as_u64().is_some_and(|seconds| seconds >= 2);
         (is_old && status["audit"]["queued"] == 0).then_some(())
     });
@@ -107,7 +108,15 @@ fn run(sidecar: &Sidecar, arguments: &[&str]) {
 
 /// Everything a go needs.
 fn make_ready(sidecar: &Sidecar) {
-    assert_eq!(signed(sidecar, KEY_A, "npu-worker", "/api/internal/x"), 200);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    eventually("a baseline, of what is called while it is watched", || {
+        // Each on a path of its own: the same signature again within its second is a replay, which proves nothing.
+        for _ in 0..5 {
+            let path = format!("/api/internal/{}", COUNT.fetch_add(1, Ordering::Relaxed));
+            assert_eq!(signed(sidecar, KEY_A, "npu-worker", &path), 200);
+        }
+        (status(sidecar)["ramp"]["baseline"]["is_enough"] == true).then_some(())
+    });
     sidecar.metrics();
     run(sidecar, &["rollback", "--dry-run", "--reason", "a drill"]);
     settle(sidecar);
@@ -127,7 +136,7 @@ fn what_was_never_seen_is_no_go_and_when_it_was_it_is_go() {
         said.text
     );
     let failed = said.wrong().into_iter().filter(|(_, verdict)| *verdict == "fail").map(|(name, _)| name);
-    assert_eq!(failed.collect::<Vec<_>>(), ["monitoring", "drilled"], "{}", said.text);
+    assert_eq!(failed.collect::<Vec<_>>(), ["monitoring", "baseline", "drilled"], "{}", said.text);
     assert!(said.of("signed")["measured"].as_str().unwrap().contains("npu-worker never called"), "{}", said.text);
     assert!(said.of("drilled")["remedy"].as_str().unwrap().contains("rollback --dry-run"), "{}", said.text);
 
@@ -140,7 +149,7 @@ fn what_was_never_seen_is_no_go_and_when_it_was_it_is_go() {
     assert_eq!(said.of("elapsed")["limit"], "at least 24 h");
     let text = countersign().args(["preflight", "--config"]).arg(sidecar.config_path()).args(SHORT).output().unwrap();
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    assert!(text.contains("gate soft") && text.contains("GO: 34 pass, 0 fail, 0 unknown"), "{text}");
+    assert!(text.contains("gate soft") && text.contains("GO: 35 pass, 0 fail, 0 unknown"), "{text}");
 }
 
 #[test]
@@ -199,7 +208,7 @@ fn what_stands_around_it_is_named_and_mended_without_a_restart() {
     soft(&sidecar).is_go();
 
     let key = sidecar.directory.join("keys/npu-worker.env");
-    let old = sign::now() - 70 * 86_400;
+    let old = sign::now() - 70 * 86_400 - 3_600;
     let fresh = std::fs::read_to_string(&key).unwrap();
     write_private(&key, &format!("SERVICE_KEY={KEY_A}\nSERVICE_KEY_MADE={old}\n"));
     soft(&sidecar).is_no_go_for(&[("keys", "fail", "npu-worker: 19 d left")]);
@@ -234,12 +243,31 @@ fn what_stands_around_it_is_named_and_mended_without_a_restart() {
 }
 
 #[test]
+fn how_far_off_a_callers_clock_is_is_a_figure_of_the_running_sidecar() {
+    let upstream = Recorder::plain();
+    let sidecar = guarding(upstream.address).start();
+    assert_eq!(status(&sidecar)["monitoring"]["scraped_seconds_ago"], Value::Null);
+    for (key, off) in [(KEY_A, 100), (KEY_A, 100), (KEY_B, 250)] {
+        let headers = sign::headers_at(key, "npu-worker", "GET", "/api/internal/x", sign::now() - off);
+        assert_eq!(raw::get_with(sidecar.address, "/api/internal/x", &headers).status, 200);
+    }
+    let skew = sidecar.metric("countersign_caller_skew_seconds", &["service_id=\"npu-worker\""]);
+    assert!((-102.0..=-100.0).contains(&skew), "{skew}: forged ones are none");
+    assert!(!sidecar.metrics().contains("countersign_caller_skew_seconds{service_id=\"ai-stack\"}"));
+    let status = status(&sidecar);
+    assert!((-102..=-100).contains(&status["callers"]["npu-worker"]["skew_seconds"].as_i64().unwrap()), "{status}");
+    assert!(status["monitoring"]["scraped_seconds_ago"].as_u64().is_some_and(|ago| ago < 20), "{status}");
+}
+
+#[test]
 fn full_enforcement_wants_the_last_stage_in_force_and_every_group_with_it() {
     let upstream = Recorder::plain();
     let sidecar = guarding(upstream.address).start();
+    make_ready(&sidecar);
     run(&sidecar, &["enforce", "50%"]);
     make_ready(&sidecar);
     let full = || preflight(&sidecar, &[&["--gate", "full"][..], &SHORT].concat());
+    eventually("a phase of enforcement that lasted", || (full().of("elapsed")["verdict"] == "pass").then_some(()));
     full().is_no_go_for(&[("in_force", "fail", "enforce at 50 %")]);
     run(&sidecar, &["enforce", "75%"]);
     run(&sidecar, &["enforce", "--rule", "npu", "10%"]);

@@ -3,7 +3,7 @@
 use crate::cli::control::{Sidecar, SidecarArgs};
 use crate::config::{Config, Side};
 use crate::policy::enforcement::Mode;
-use crate::rollout::gates::figures::{Fact, Standing, UpstreamIs};
+use crate::rollout::gates::figures::{Baseline, Fact, Standing, UpstreamIs};
 use crate::telemetry::time::parse_rfc3339;
 use hyper::Method;
 use serde_json::Value;
@@ -49,6 +49,7 @@ fn understood(status: &Value, config: &Config, socket: PathBuf) -> Option<Asked>
     let mut below: Vec<(String, u8)> = below.chain(configured).filter(|(_, percentage)| *percentage < 100).collect();
     below.sort();
     below.dedup();
+    let baseline = &status["ramp"]["baseline"];
     let is_ready = status["ready"].as_bool()?;
     let reasons = || status["reasons"].as_array().into_iter().flatten().map(word).collect::<Vec<_>>();
     let standing = Standing {
@@ -63,6 +64,12 @@ fn understood(status: &Value, config: &Config, socket: PathBuf) -> Option<Asked>
         records_lost: audit["dropped"].as_u64()? + audit["lost"].as_u64()?,
         held,
         scraped: status["monitoring"]["scraped_seconds_ago"].as_u64(),
+        alerts: status["ramp"]["alerts"].as_array()?.iter().map(word).collect(),
+        baseline: Baseline {
+            calls: baseline["calls"].as_u64()?,
+            seconds: baseline["measured_seconds"].as_u64()?,
+            is_enough: baseline["is_enough"].as_bool()?,
+        },
         enforces: mode == Mode::Enforce,
         percentage: percentage(&enforcement["percentage"])?,
         below,

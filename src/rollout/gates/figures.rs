@@ -98,12 +98,27 @@ pub struct Standing {
     pub held: Option<String>,
     /// How long ago `/metrics` was last scraped, seconds.
     pub scraped: Option<u64>,
+    /// Alerts that stand now.
+    pub alerts: Vec<String>,
+    /// What was measured in log mode.
+    pub baseline: Baseline,
     /// Is it `enforce`?
     pub enforces: bool,
     /// Percentage in force.
     pub percentage: u8,
     /// Rules held below it: name and percentage.
     pub below: Vec<(String, u8)>,
+}
+
+/// What was usual while nothing was refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Baseline {
+    /// Authenticated calls seen.
+    pub calls: u64,
+    /// How long they were watched, seconds.
+    pub seconds: u64,
+    /// Enough to judge a ramp by?
+    pub is_enough: bool,
 }
 
 /// Does an upstream answer?

@@ -133,3 +133,46 @@ impl Uptime {
         (self.down, self.restarts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_begins_with_its_mode_and_a_rollback_that_began_it_is_not_within() {
+        let mut history = History::default();
+        let change = |at, what, mode| Change { unix_micros: at, what, mode, why: "why" };
+        assert_eq!(
+            history.begin(Mode::Log, Some(9)),
+            Some(9),
+            "the sidecar's own word, where there is none on record"
+        );
+        for (at, what, mode) in [
+            (10, What::Other, Some(Mode::Log)),
+            (20, What::Other, Some(Mode::Enforce)),
+            (25, What::Drill, Some(Mode::Enforce)),
+            (30, What::Rollback, Some(Mode::Log)),
+            (40, What::Other, None),
+            (50, What::Other, Some(Mode::Log)),
+        ] {
+            history.add(change(at, what, mode));
+        }
+        assert_eq!(history.begin(Mode::Log, Some(50)), Some(30), "a rule's percentage begins no phase");
+        assert_eq!(history.begin(Mode::Enforce, Some(60)), Some(60), "what is not on record yet");
+        assert_eq!((history.rollbacks_after(30).len(), history.rollbacks_after(29).len()), (0, 1));
+        assert_eq!(history.rehearsed(), Some(30));
+    }
+
+    #[test]
+    fn down_is_the_time_between_the_records_of_two_starts() {
+        let mut uptime = Uptime::of(100);
+        uptime.record("a", 110, false);
+        uptime.record("a", 150, false);
+        uptime.record("a", 149, false);
+        uptime.record("b", 170, true);
+        assert_eq!(uptime.down(), (20, 1));
+        let mut uptime = Uptime::of(100);
+        uptime.record("b", 130, true);
+        assert_eq!(uptime.down(), (30, 1), "a period that begins with a start");
+    }
+}

@@ -64,17 +64,18 @@ pub(super) fn finding(criterion: Criterion, gate: Gate, figures: &Figures, limit
         Criterion::StateDurable => of(&figures.standing, prepared::durable),
         Criterion::NoHold => of(&figures.standing, prepared::no_hold),
         Criterion::Monitoring => of(&figures.standing, |standing| prepared::monitoring(standing, limits)),
+        Criterion::Baseline => of(&figures.standing, |standing| prepared::baseline(standing.baseline)),
         Criterion::InForce => of(&figures.standing, |standing| prepared::in_force(standing, figures.last_stage)),
         Criterion::Elapsed => of(&figures.elapsed, |elapsed| {
             Judged::known(*elapsed >= limits.elapsed, format!("for {}", span(*elapsed)))
         }),
         Criterion::Drilled => of(&figures.drilled, |ago| prepared::drilled(*ago, limits)),
+        Criterion::NoCritical => observed::no_critical(&figures.standing, &figures.phase),
         Criterion::ExemptReachable => observed::exempt(&figures.suite, &figures.phase),
         Criterion::ServiceRefused => observed::refused(&figures.suite, &figures.phase),
         Criterion::Evidence
         | Criterion::Uptime
         | Criterion::NoRollback
-        | Criterion::NoCritical
         | Criterion::Signed
         | Criterion::Signatures
         | Criterion::Timestamps
@@ -135,6 +136,7 @@ fn limit(criterion: Criterion, gate: Gate, figures: &Figures, limits: &Limits) -
         Criterion::Ready | Criterion::Upstream | Criterion::Configuration => "yes".to_owned(),
         Criterion::StateDurable | Criterion::Evidence => "all of them".to_owned(),
         Criterion::Monitoring => format!("within {}", span(limits.scraped_within)),
+        Criterion::Baseline => "enough calls in log mode".to_owned(),
         Criterion::InForce => format!("enforce at {} % or more, every rule too", figures.last_stage),
         Criterion::Elapsed => format!("at least {}", span(limits.elapsed)),
         Criterion::Drilled => format!("within {}", span(limits.drilled_within)),
@@ -167,6 +169,7 @@ fn unknown_remedy(criterion: Criterion, figures: &Figures) -> &'static str {
             | Criterion::StateDurable
             | Criterion::NoHold
             | Criterion::Monitoring
+            | Criterion::Baseline
             | Criterion::InForce
     );
     let of_phase = criterion.is_of_phase();
@@ -203,6 +206,9 @@ const fn remedy(criterion: Criterion) -> &'static str {
         }
         Criterion::NoHold => "mend what caused it, then `countersign rollback --lift --reason \"...\"`",
         Criterion::Monitoring => "let Prometheus scrape /metrics of [admin].listen; without it nobody sees an alert",
+        Criterion::Baseline => {
+            "stay in log mode until the services have called (`countersign ramp status` says who has)"
+        }
         Criterion::InForce => "go on with the ramp first: `countersign status`",
         Criterion::Elapsed => "wait",
         Criterion::Evidence => {
@@ -213,7 +219,9 @@ const fn remedy(criterion: Criterion) -> &'static str {
             "find out why it stopped (`journalctl -u countersign`), and wait for a period without that"
         }
         Criterion::NoRollback => "mend what caused it; it counts until it is out of the period",
-        Criterion::NoCritical => "find the cause (`countersign report`); it counts until it is out of the period",
+        Criterion::NoCritical => {
+            "find the cause (`countersign ramp status`, `countersign report`); it counts until it is out of the period"
+        }
         Criterion::Drilled => "`countersign rollback --dry-run --reason \"drill\"`",
         Criterion::Signed => {
             "`countersign report --readiness` names the calls; let the service sign, or wait until it calls; `unused = true` in \

@@ -2,7 +2,7 @@
 //!
 //! Something wrong is wrong however many records are missing. That nothing is wrong is only said where they are whole.
 
-use super::figures::{Fact, Suite};
+use super::figures::{Fact, Standing, Suite};
 use super::judged::{Judged, asked, few};
 use super::limits::{self, critical};
 use super::phase::{Hour, Phase, Service};
@@ -22,7 +22,6 @@ pub(super) fn phase(criterion: Criterion, phase: &Phase) -> Judged {
             format!("{}, {}", phase.uptime(), counted(restarts, "restart"))
         }),
         Criterion::NoRollback => none(phase, &phase.rollbacks),
-        Criterion::NoCritical => none(phase, &criticals(phase)),
         Criterion::Signed => signed(phase),
         Criterion::Signatures => none(phase, &by_service(phase, |service| service.bad_signatures, "failed")),
         Criterion::Timestamps => none(phase, &by_service(phase, |service| service.late, "outside the window")),
@@ -60,11 +59,24 @@ pub(super) fn phase(criterion: Criterion, phase: &Phase) -> Judged {
         | Criterion::StateDurable
         | Criterion::NoHold
         | Criterion::Monitoring
+        | Criterion::Baseline
         | Criterion::InForce
         | Criterion::Elapsed
+        | Criterion::NoCritical
         | Criterion::Drilled
         | Criterion::ExemptReachable
         | Criterion::ServiceRefused => Judged::unknown("the phase says nothing of it"),
+    }
+}
+
+/// Alerts that stand now, and hours of the phase that were critical.
+pub(super) fn no_critical(standing: &Fact<Standing>, phase: &Fact<Phase>) -> Judged {
+    let mut found: Vec<String> = standing.iter().flat_map(|standing| standing.alerts.iter().cloned()).collect();
+    found.extend(phase.iter().flat_map(criticals));
+    match (standing, phase) {
+        _ if !found.is_empty() => Judged::known(false, few(&found)),
+        (Ok(_), Ok(phase)) => none(phase, &found),
+        (Err(why), _) | (_, Err(why)) => Judged::unknown(why),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Criteria about what stands ready: keys, files, clocks, ways around, the running sidecar.
 
 use super::Gate;
-use super::figures::{Around, EnvFiles, Key, Lasts, Offset, Standing, UpstreamIs};
+use super::figures::{Around, Baseline, EnvFiles, Key, Lasts, Offset, Standing, UpstreamIs};
 use super::judged::{Judged, few, span};
 use super::limits::{self, Limits};
 
@@ -98,6 +98,11 @@ pub(super) fn monitoring(standing: &Standing, limits: &Limits) -> Judged {
         Some(ago) => Judged::known(ago <= limits.scraped_within, format!("{} ago", span(ago))),
         None => Judged::known(false, "never since the sidecar's start"),
     }
+}
+
+pub(super) fn baseline(baseline: Baseline) -> Judged {
+    let Baseline { calls, seconds, is_enough } = baseline;
+    Judged::known(is_enough, format!("{} in {} of log mode", counted_u64(calls, "authenticated call"), span(seconds)))
 }
 
 pub(super) fn in_force(standing: &Standing, last_stage: u8) -> Judged {

@@ -1,10 +1,8 @@
 //! Tables of figures and verdicts.
 
-use super::figures::{Around, Asked, EnvFiles, Key, Lasts, Offset, Standing, Suite, UpstreamIs};
-use super::history::{Change, History, Uptime, What};
+use super::figures::{Around, Asked, Baseline, EnvFiles, Key, Lasts, Offset, Standing, Suite, UpstreamIs};
 use super::phase::{Hour, Phase, Service, Times};
 use super::*;
-use crate::policy::enforcement::Mode;
 use crate::rollout::recorded::peers::Peers;
 use std::collections::BTreeSet;
 
@@ -34,6 +32,7 @@ fn good() -> Figures {
         standing: Ok(Standing {
             upstreams: vec![("127.0.0.1:18001".into(), UpstreamIs::Up)],
             scraped: Some(15),
+            baseline: Baseline { calls: 100, seconds: 86_400, is_enough: true },
             enforces: true,
             percentage: 75,
             ..Standing::default()
@@ -84,7 +83,7 @@ fn every_criterion_has_a_code_of_its_own_and_a_gate() {
         assert!(criterion.gates().contains(&Gate::Full), "{criterion:?}: the last gate has all of them");
     }
     let count = |gate| judged(gate, &good()).len();
-    assert_eq!((count(Gate::Start), count(Gate::Soft), count(Gate::Ramp), count(Gate::Full)), (10, 34, 34, 35));
+    assert_eq!((count(Gate::Start), count(Gate::Soft), count(Gate::Ramp), count(Gate::Full)), (10, 35, 35, 36));
     assert_eq!(Criterion::parse("nonsense"), None);
 }
 
@@ -211,6 +210,16 @@ fn what_stands_ready_is_judged_by_its_own_figure_alone() {
             ("31 days", |f| lasts(f, Lasts::For(31 * DAY)), &[]),
             ("over", |f| lasts(f, Lasts::For(-1)), &[("keys", Fail, "over its time")]),
             ("log mode is no matter here", |f| standing(f).enforces = false, &[]),
+            (
+                "no baseline",
+                |f| standing(f).baseline = Baseline { calls: 1, seconds: 9, is_enough: false },
+                &[("baseline", Fail, "1 authenticated call in 9 s")],
+            ),
+            (
+                "an alert",
+                |f| standing(f).alerts.push("npu-worker has not called for 900 s".into()),
+                &[("no_critical", Fail, "has not called for 900 s")],
+            ),
             ("short", |f| f.elapsed = Ok(86_399), &[("elapsed", Fail, "23 h")]),
             ("long enough", |f| f.elapsed = Ok(86_400), &[]),
             ("never drilled", |f| f.drilled = Ok(None), &[("drilled", Fail, "never")]),
@@ -338,40 +347,6 @@ fn a_waiver_takes_one_criterion_out_and_no_other() {
     assert!(!is_go(&findings));
     waive(&mut findings, Criterion::Monitoring);
     assert!(is_go(&findings));
-}
-
-#[test]
-fn a_phase_begins_with_its_mode_and_a_rollback_that_began_it_is_not_within() {
-    let mut history = History::default();
-    let change = |at, what, mode| Change { unix_micros: at, what, mode, why: "why" };
-    assert_eq!(history.begin(Mode::Log, Some(9)), Some(9), "the sidecar's own word, where there is none on record");
-    for (at, what, mode) in [
-        (10, What::Other, Some(Mode::Log)),
-        (20, What::Other, Some(Mode::Enforce)),
-        (25, What::Drill, Some(Mode::Enforce)),
-        (30, What::Rollback, Some(Mode::Log)),
-        (40, What::Other, None),
-        (50, What::Other, Some(Mode::Log)),
-    ] {
-        history.add(change(at, what, mode));
-    }
-    assert_eq!(history.begin(Mode::Log, Some(50)), Some(30), "a rule's percentage begins no phase");
-    assert_eq!(history.begin(Mode::Enforce, Some(60)), Some(60), "what is not on record yet");
-    assert_eq!((history.rollbacks_after(30).len(), history.rollbacks_after(29).len()), (0, 1));
-    assert_eq!(history.rehearsed(), Some(30));
-}
-
-#[test]
-fn down_is_the_time_between_the_records_of_two_starts() {
-    let mut uptime = Uptime::of(100);
-    uptime.record("a", 110, false);
-    uptime.record("a", 150, false);
-    uptime.record("a", 149, false);
-    uptime.record("b", 170, true);
-    assert_eq!(uptime.down(), (20, 1));
-    let mut uptime = Uptime::of(100);
-    uptime.record("b", 130, true);
-    assert_eq!(uptime.down(), (30, 1), "a period that begins with a start");
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl Services {
     }
 
     /// Counts an attempt. `id`: proved or claimed; `anonymous`: nothing was presented.
+    /// `skew`: the service's clock minus ours, as the timestamp of an authenticated call says.
     pub(super) fn count(
         &self,
         worker: usize,
@@ -127,6 +128,7 @@ impl Services {
         anonymous: bool,
         result: AttemptResult,
         since: Duration,
+        skew: Option<i64>,
     ) {
         let table = self.table.load();
         let series = match id {
@@ -134,22 +136,18 @@ impl Services {
             None if anonymous => &self.none,
             None => &self.unknown,
         };
-        series.shards[worker].attempts[result as usize].fetch_add(1, Ordering::Relaxed);
+        let shard = &series.shards[worker];
+        shard.attempts[result as usize].fetch_add(1, Ordering::Relaxed);
         if result == AttemptResult::Success {
+            if let Some(seconds) = skew {
+                // Within the window of the signature, so it fits.
+                shard.skews.note(i32::try_from(seconds).unwrap_or(if seconds < 0 { i32::MIN } else { i32::MAX }));
+            }
             let seconds = since.as_secs() + 1;
             // read first: all workers share this line, and it changes once a second at most
             if series.last_success.load(Ordering::Relaxed) < seconds {
                 series.last_success.fetch_max(seconds, Ordering::Relaxed);
             }
-        }
-    }
-
-    /// The clock of this service minus ours, as the timestamp of an authenticated call says.
-    pub(super) fn skewed(&self, worker: usize, id: &str, seconds: i64) {
-        if let Some(series) = self.table.load().get(id) {
-            // Within the window of the signature, so it fits.
-            let seconds = i32::try_from(seconds).unwrap_or(if seconds < 0 { i32::MIN } else { i32::MAX });
-            series.shards[worker].skews.note(seconds);
         }
     }
 
@@ -280,13 +278,13 @@ mod tests {
     fn attempts_are_counted_by_configured_id_and_result_over_all_workers() {
         let services = Services::new(2);
         services.set(["a", "b"]);
-        services.count(0, Some("a"), false, Success, START);
-        services.count(1, Some("a"), false, Success, START);
-        services.count(1, Some("a"), false, Failed, START);
-        services.count(0, Some("b"), false, Override, START);
-        services.count(0, Some("stranger"), false, Failed, START);
-        services.count(0, None, true, Failed, START);
-        services.count(0, None, false, Failed, START);
+        services.count(0, Some("a"), false, Success, START, None);
+        services.count(1, Some("a"), false, Success, START, None);
+        services.count(1, Some("a"), false, Failed, START, None);
+        services.count(0, Some("b"), false, Override, START, None);
+        services.count(0, Some("stranger"), false, Failed, START, None);
+        services.count(0, None, true, Failed, START, None);
+        services.count(0, None, false, Failed, START, None);
         let expected = [("a", [2, 1, 0]), ("b", [0, 0, 1]), ("none", [0, 1, 0]), ("unknown", [0, 2, 0])];
         assert_eq!(counts(&services), expected.map(|(id, counts)| (id.to_owned(), counts)));
     }
@@ -296,7 +294,7 @@ mod tests {
         let services = Services::new(1);
         services.set(["a"]);
         for n in 0..50_000 {
-            services.count(0, Some(&format!("id-{n}")), false, Failed, START);
+            services.count(0, Some(&format!("id-{n}")), false, Failed, START, None);
         }
         assert_eq!(counts(&services).len(), 3);
         assert_eq!(counts(&services)[2], ("unknown".to_owned(), [0, 50_000, 0]));
@@ -306,12 +304,12 @@ mod tests {
     fn a_service_that_is_gone_keeps_its_counts_and_gets_no_more() {
         let services = Services::new(1);
         services.set(["a", "b"]);
-        services.count(0, Some("a"), false, Success, START);
+        services.count(0, Some("a"), false, Success, START, None);
         services.set(["b"]);
-        services.count(0, Some("a"), false, Failed, START);
+        services.count(0, Some("a"), false, Failed, START, None);
         assert_eq!(counts(&services)[0], ("a".to_owned(), [1, 0, 0]));
         services.set(["a", "b"]);
-        services.count(0, Some("a"), false, Success, START);
+        services.count(0, Some("a"), false, Success, START, None);
         assert_eq!(counts(&services)[0], ("a".to_owned(), [2, 0, 0]), "and goes on when it is back");
     }
 
@@ -321,10 +319,10 @@ mod tests {
         let (window, minutes) = (Duration::from_secs(900), |n: u64| Duration::from_secs(n * 60));
         services.set(["a", "b", "c"]);
         assert_eq!(services.active(minutes(0), window), 0);
-        services.count(0, Some("a"), false, Success, minutes(0));
-        services.count(0, Some("b"), false, Success, minutes(5));
-        services.count(0, Some("c"), false, Failed, minutes(5));
-        services.count(0, Some("x"), false, Success, minutes(5));
+        services.count(0, Some("a"), false, Success, minutes(0), None);
+        services.count(0, Some("b"), false, Success, minutes(5), None);
+        services.count(0, Some("c"), false, Failed, minutes(5), None);
+        services.count(0, Some("x"), false, Success, minutes(5), None);
         assert_eq!(services.active(minutes(6), window), 2);
         assert_eq!(services.active(minutes(16), window), 1);
         assert_eq!(services.active(minutes(21), window), 0);
@@ -335,13 +333,13 @@ mod tests {
         let services = Services::new(2);
         let (window, minutes) = (Duration::from_secs(900), |n: u64| Duration::from_secs(n * 60));
         services.set(["a", "b", "quiet"]);
+        let call = |worker, id, at, skew| services.count(worker, Some(id), false, Success, at, Some(skew));
         for (worker, skew) in [(0, 900), (0, -2), (0, -2), (0, -2), (0, -2), (0, -7), (1, 3)] {
-            services.skewed(worker, "a", skew);
+            call(worker, "a", minutes(1), skew);
         }
-        services.count(0, Some("a"), false, Success, minutes(1));
-        services.skewed(0, "b", i64::MIN);
-        services.count(0, Some("b"), false, Success, minutes(20));
-        services.skewed(0, "stranger", 5);
+        services.count(1, Some("a"), false, Failed, minutes(1), Some(299));
+        call(0, "b", minutes(20), i64::MIN);
+        call(0, "stranger", minutes(20), 5);
         let of =
             |at| services.skews(at, window).into_iter().map(|(id, skew)| (id.to_string(), skew)).collect::<Vec<_>>();
         assert_eq!(of(minutes(1)), [("a".to_owned(), -2), ("b".to_owned(), i32::MIN)]);
@@ -353,8 +351,8 @@ mod tests {
     fn a_service_called_like_a_word_of_ours_shares_its_series() {
         let services = Services::new(1);
         services.set(["unknown"]);
-        services.count(0, Some("unknown"), false, Success, START);
-        services.count(0, Some("stranger"), false, Failed, START);
+        services.count(0, Some("unknown"), false, Success, START, None);
+        services.count(0, Some("stranger"), false, Failed, START, None);
         assert_eq!(counts(&services), [("none".to_owned(), [0; 3]), ("unknown".to_owned(), [1, 1, 0])]);
     }
 }

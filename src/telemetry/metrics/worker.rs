@@ -145,13 +145,12 @@ impl WorkerMetrics {
             }
         };
         let proved = decision.service.as_ref().map(|service| service.id().as_str());
-        if let (Some(id), Some(seconds), AttemptResult::Success) = (proved, decision.skew_seconds, result) {
-            self.services.skewed(self.index, id, seconds);
-        }
+        let skew = decision.skew_seconds.filter(|_| proved.is_some());
         let id = proved.or(claimed);
         // a malformed id is not nobody's
         let anonymous = reason != Some(Refusal::MalformedSignature);
-        self.services.count(self.index, id, anonymous, result, now.saturating_duration_since(self.epoch));
+        let since = now.saturating_duration_since(self.epoch);
+        self.services.count(self.index, id, anonymous, result, since, skew);
     }
 
     /// What a request's audit record says, counted whether or not the record had room: so that both add up to the same.
