@@ -182,14 +182,14 @@ impl Story {
             _ if down => 0.0,
             _ => self.errors,
         };
-        for place in 0..SERVICES.len() {
+        for (place, service) in SERVICES.iter().enumerate() {
             let breaks: f64 = since.filter(|_| place == self.victim).map_or(0.0, |since| match self.kind {
                 Kind::BusyBroken | Kind::QuietBroken => 1.0,
                 Kind::PartlyBroken => 0.2,
                 Kind::Flapping if since % 300 < 10 => 1.0,
                 _ => 0.0001,
             });
-            let calls = if asleep { 0 } else { self.random.calls(SERVICES[place].1) };
+            let calls = if asleep { 0 } else { self.random.calls(service.1) };
             for _ in 0..calls {
                 let counts = &mut self.sums[place].1;
                 if self.random.chance(breaks.max(0.0001)) {
