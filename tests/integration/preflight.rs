@@ -183,7 +183,7 @@ fn each_thing_that_a_known_service_does_wrong_is_named_with_its_figure() {
     // A new phase, in which nothing of this happened: enforcement, and back.
     run(&sidecar, &["enforce", "100%"]);
     run(&sidecar, &["enforce", "log"]);
-    assert_eq!(signed(&sidecar, KEY_A, "npu-worker", "/api/internal/x"), 200);
+    assert_eq!(signed(&sidecar, KEY_A, "npu-worker", "/api/internal/y"), 200);
     eventually("go", || {
         settle(&sidecar);
         (soft(&sidecar).code == Some(0)).then_some(())
