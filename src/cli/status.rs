@@ -62,9 +62,6 @@ fn of_fleet(status: &Value, output: &Output) -> Result<Answer, CliError> {
         };
         line("this sidecar", word(&shared["name"]));
         enforcement(&status["enforcement"], &mut line);
-        if status["fleet"]["shared"] == true {
-            fleet(&status["fleet"], &mut line);
-        }
         fleet(shared, &mut line);
         output.text(out.trim_end())?;
     }
@@ -96,6 +93,9 @@ fn text(status: &Value) -> String {
         line("", word(reason));
     }
     enforcement(&status["enforcement"], &mut line);
+    if status["fleet"]["shared"] == true {
+        fleet(&status["fleet"], &mut line);
+    }
     for grant in list(&status["override_grants"]["grants"]) {
         line("OVERRIDE", override_grants::summary(grant));
     }
