@@ -71,7 +71,7 @@ impl Begun {
                 (state, Edit::default())
             }
         };
-        let marker = files.marker().filter(|_| state.hold.is_none() || state.in_force.mode != Mode::Log);
+        let marker = files.marker().filter(|_| !is_rolled_back(&state));
         if let Some(why) = &marker {
             state = state.roll_back(RollbackKind::Emergency, by("marker", marker_reason(why)));
         }
@@ -99,6 +99,12 @@ impl Begun {
 
 const EDITED: &str = "the configuration was edited";
 
+/// Does a rollback hold it at `log`? Where it is only not known what was in force, nobody rolled back.
+fn is_rolled_back(state: &EnforcementState) -> bool {
+    let held = state.hold.as_ref().is_some_and(|hold| hold.kind != RollbackKind::Unknown);
+    held && state.in_force.mode == Mode::Log
+}
+
 fn marker_reason(text: &str) -> &str {
     if text.is_empty() { "the marker file is there" } else { text }
 }
@@ -121,21 +127,30 @@ impl Steering {
 
     pub(super) fn write(&self, state: &EnforcementState, marker: Marker) -> Report {
         self.standing.moved(state.clone());
-        let durable = self.writer.write(Write { state: stored::to_text(state), marker });
+        let mut durable = self.writer.write(Write { state: stored::to_text(state), marker });
         let standing = Arc::clone(&self.standing);
         let (report, reported) = oneshot::channel();
         tokio::spawn(async move {
-            let result = match tokio::time::timeout(DISK, durable).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => Err("the thread that writes the state has ended".to_owned()),
-                Err(_) => Err(format!("the disk did not take the state of enforcement within {} s", DISK.as_secs())),
+            let ended = |_| Err("the thread that writes the state has ended".to_owned());
+            let mut report = Some(report);
+            let result = match tokio::time::timeout(DISK, &mut durable).await {
+                Ok(result) => result.unwrap_or_else(ended),
+                Err(_) => {
+                    let problem =
+                        format!("the disk did not take the state of enforcement within {} s", DISK.as_secs());
+                    tracing::error!(problem, "what is in force is in memory only until it does");
+                    standing.in_trouble(problem.clone());
+                    // Who asked is told now; what the disk says matters all the same.
+                    let _ = report.take().map(|report| report.send(Err(problem)));
+                    durable.await.unwrap_or_else(ended)
+                }
             };
             standing.written(&result);
             if let Err(problem) = &result {
                 tracing::error!(problem, "what is in force is in memory only: it would not survive this process");
             }
             // Nobody may be waiting for it.
-            let _ = report.send(result);
+            let _ = report.map(|report| report.send(result));
         });
         reported
     }
@@ -263,7 +278,7 @@ impl App {
     pub(super) fn look_for_marker(&mut self) {
         let standing = &self.steering.standing;
         let state = standing.state();
-        if standing.is_writing() || (state.hold.is_some() && state.in_force.mode == Mode::Log) {
+        if standing.is_writing() || is_rolled_back(&state) {
             return;
         }
         if let Some(why) = self.steering.files.marker() {
@@ -301,12 +316,13 @@ impl App {
                 return;
             }
         };
-        let standing = Arc::clone(&self.steering.standing);
+        // What this one made of it: another may follow before the disk has taken it.
+        let state = self.steering.state();
         tokio::spawn(async move {
             let answered = match moved {
                 Ok(report) => {
                     let durable = report.await.unwrap_or_else(|_| Err("the sidecar is stopping".to_owned()));
-                    Ok(Done::Moved { state: standing.state(), before, durable })
+                    Ok(Done::Moved { state, before, durable })
                 }
                 Err(refused) => Err(refused),
             };

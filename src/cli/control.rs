@@ -226,8 +226,8 @@ pub fn percent_encoded(text: &str) -> String {
     out
 }
 
-/// Longer than the sidecar waits for its disk.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Longer than the sidecar waits for its disk, and for a fleet.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Of an answer.
 const LARGEST: usize = 64 << 20;

@@ -99,7 +99,7 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
         body["fleet"] = json!(true);
     }
     let for_a_rule = args.rule.is_some();
-    add(&mut body, "rule", args.rule);
+    add(&mut body, "rule", args.rule.clone());
     if for_a_rule {
         let told = sidecar.done(&Method::POST, "/v1/rollback", Some(&body))?;
         return fleet::show(&told, args.fleet, output);
@@ -111,9 +111,9 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
         }
         Ok(answered) => {
             let why = answered.body["detail"].as_str().unwrap_or("it gave no reason").to_owned();
-            without_an_answer(&sidecar, &args.reason, &why, output)
+            without_an_answer(&sidecar, &args, &why, output)
         }
-        Err(unanswered) => without_an_answer(&sidecar, &args.reason, &unanswered.to_string(), output),
+        Err(unanswered) => without_an_answer(&sidecar, &args, &unanswered.to_string(), output),
     }
 }
 
@@ -154,7 +154,8 @@ fn of_standard(done: &standard::Done) -> String {
 }
 
 /// Nobody answered: the marker, and a signal.
-fn without_an_answer(sidecar: &Sidecar, reason: &str, why: &str, output: &Output) -> Result<Answer, CliError> {
+fn without_an_answer(sidecar: &Sidecar, args: &Args, why: &str, output: &Output) -> Result<Answer, CliError> {
+    let reason = &args.reason;
     let files = StateFiles::of(&sidecar.state_dir);
     let who = sudo_user().map(|user| format!(" sudo:{user}")).unwrap_or_default();
     let uid = rustix::process::getuid().as_raw();
@@ -171,6 +172,7 @@ fn without_an_answer(sidecar: &Sidecar, reason: &str, why: &str, output: &Output
         let sent = signalled.as_ref().is_some_and(|(_, sent)| sent.is_ok());
         output.json(&json!({
             "rolled_back_by": "marker", "marker": marker, "process": process, "signalled": sent, "unanswered": why,
+            "fleet_told": if args.fleet { json!(false) } else { Value::Null },
         }))?;
     } else {
         let next = match &signalled {
@@ -183,8 +185,14 @@ fn without_an_answer(sidecar: &Sidecar, reason: &str, why: &str, output: &Output
             }
         };
         output.text(format!("{why}\nmade the marker {marker}\n{next}"))?;
+        if args.fleet {
+            output.text(
+                "NO OTHER SIDECAR WAS TOLD: run this on each of them, or where the fleet's state can be reached",
+            )?;
+        }
     }
-    Ok(Answer::Done)
+    // Asked was for all of them.
+    Ok(if args.fleet { Answer::No } else { Answer::Done })
 }
 
 /// The process that holds the state directory, if one does.

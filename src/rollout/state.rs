@@ -151,7 +151,8 @@ impl EnforcementState {
             percentage: percentage.unwrap_or(self.in_force.percentage),
             ..self.in_force
         };
-        if let (Some(hold), Mode::Enforce) = (&self.hold, in_force.mode) {
+        let is_more = self.in_force.mode == Mode::Log || in_force.percentage > self.in_force.percentage;
+        if let (Some(hold), Mode::Enforce, true) = (&self.hold, in_force.mode, is_more) {
             return Err(hold.refusal());
         }
         Ok(EnforcementState { in_force, ..self.moved(by) })
@@ -171,9 +172,12 @@ impl EnforcementState {
         let configured = configured_of(rules, name).ok_or_else(|| MoveRefused::NoSuchRule(name.into()))?;
         let before = self.rules.get(name);
         let was = before.map_or(configured.unwrap_or(Percentage::FULL), |rule| rule.percentage);
-        // Of what is held at `log` as a whole nothing is switched on by this: it only says what counts later.
         if percentage > was && before.is_some_and(|rule| rule.held) {
             return Err(MoveRefused::RuleHeld(name.into()));
+        }
+        // Of what is held at `log` as a whole nothing is switched on by this: it only says what counts later.
+        if let (Some(hold), Mode::Enforce, true) = (&self.hold, self.in_force.mode, percentage > was) {
+            return Err(hold.refusal());
         }
         let mut next = self.moved(by);
         let held = before.is_some_and(|rule| rule.held);
@@ -229,15 +233,18 @@ impl EnforcementState {
     pub fn load(&self, configured: Enforcement, rules: &RuleSet, by: Move) -> (EnforcementState, Edit) {
         let mut in_force = edited(self.configured, configured, self.in_force);
         let mut edit = Edit::default();
-        if self.hold.is_some() && self.in_force.mode == Mode::Log && in_force.mode == Mode::Enforce {
-            in_force.mode = Mode::Log;
-            edit.held_back = true;
+        if self.hold.is_some() && in_force.mode == Mode::Enforce {
+            edit.held_back = self.in_force.mode == Mode::Log || in_force.percentage > self.in_force.percentage;
+            in_force.mode = self.in_force.mode;
+            if self.in_force.mode == Mode::Enforce {
+                in_force.percentage = in_force.percentage.min(self.in_force.percentage);
+            }
         }
         let mut kept = self.rules.clone();
         kept.retain(|name, rule| {
             let same = configured_of(rules, name) == Some(rule.configured);
-            // A rule that a rollback holds stays at 0 % whatever the file says, as long as it is there.
-            let keep = same || (rule.held && configured_of(rules, name).is_some());
+            // A rule that a rollback holds stays at 0 % whatever the file says, also when it was gone for a while.
+            let keep = same || rule.held;
             if !keep {
                 edit.rules.push(name.clone());
             }

@@ -15,7 +15,7 @@ use crate::rollout::state::EnforcementState;
 use crate::rollout::stored::{self, StoredFault};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The state's file, in the state directory.
@@ -157,14 +157,33 @@ impl StateFiles {
 /// When the directory does not take it; the old file is then untouched.
 pub fn replace(directory: &Path, name: &str, text: &str) -> io::Result<()> {
     let (path, temporary) = (directory.join(name), directory.join(format!("{name}.new")));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    // What an interrupted writing left there, or a link that somebody put there for root to follow.
+    if let Err(error) = std::fs::remove_file(&temporary)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let written = belong_to(&file, directory).and_then(|()| file.write_all(text.as_bytes()));
+    let written = written.and_then(|()| file.sync_all());
     if let Err(error) = written.and_then(|()| std::fs::rename(&temporary, &path)) {
         // Half of it is of no use to anybody.
         let _ = std::fs::remove_file(&temporary);
         return Err(error);
     }
     File::open(directory)?.sync_all()
+}
+
+/// What root makes in the directory of the sidecar's user, that user must be able to read.
+///
+/// # Errors
+/// When the system does not let us.
+pub fn belong_to(file: &File, directory: &Path) -> io::Result<()> {
+    let (made, owner) = (file.metadata()?, std::fs::metadata(directory)?);
+    if made.uid() == owner.uid() || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn read_text(path: &Path, most: u64) -> io::Result<String> {
@@ -235,6 +254,29 @@ mod tests {
         std::fs::remove_file(files.marker_path()).unwrap();
         std::os::unix::fs::symlink("/nowhere/at/all", files.marker_path()).unwrap();
         assert_eq!(files.marker().as_deref(), Some(""), "also a link that leads nowhere");
+    }
+
+    #[test]
+    fn a_link_in_the_way_of_a_writing_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("precious");
+        std::fs::write(&elsewhere, "precious").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join("rollback.new")).unwrap();
+        let files = StateFiles::of(directory.path());
+        files.mark("why").unwrap();
+        assert_eq!(std::fs::read_to_string(elsewhere).unwrap(), "precious");
+        assert_eq!(files.marker().as_deref(), Some("why"));
+    }
+
+    #[test]
+    fn what_root_writes_belongs_to_whom_the_directory_belongs() {
+        let directory = tempfile::tempdir().unwrap();
+        if std::os::unix::fs::chown(directory.path(), Some(65_534), Some(65_534)).is_err() {
+            return;
+        }
+        let files = StateFiles::of(directory.path());
+        files.mark("why").unwrap();
+        assert_eq!(std::fs::metadata(files.marker_path()).unwrap().uid(), 65_534);
     }
 
     #[test]

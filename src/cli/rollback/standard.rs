@@ -124,7 +124,8 @@ fn copy_private(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn append(path: &Path, entry: &Value) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
     file.write_all(format!("{entry}\n").as_bytes())?;
     file.sync_all()
 }

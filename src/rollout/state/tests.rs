@@ -111,6 +111,32 @@ fn a_state_that_cannot_be_known_is_the_configurations_word_and_held() {
 }
 
 #[test]
+fn where_the_state_is_unknown_and_enforces_nothing_is_raised_and_everything_may_be_lowered() {
+    let rules = rules(&[("npu", Some(10))]);
+    let state = EnforcementState::unknown(enforce(30), by("process"));
+    assert!(state.set(None, Some(percent(31)), by("uid:0")).is_err());
+    assert_eq!(state.set(None, Some(percent(5)), by("uid:0")).unwrap().in_force, enforce(5));
+    assert!(matches!(state.set_rule("npu", percent(11), &rules, by("uid:0")), Err(MoveRefused::Held { .. })));
+    assert!(state.set_rule("npu", percent(9), &rules, by("uid:0")).is_ok());
+    let (raised, edit) = state.load(enforce(100), &rules, by("file"));
+    assert_eq!((raised.in_force, edit.held_back), (enforce(30), true));
+    let (lowered, edit) = state.load(enforce(3), &rules, by("file"));
+    assert_eq!((lowered.in_force, edit.held_back), (enforce(3), false));
+    let (off, _) = state.load(log(100), &rules, by("file"));
+    assert_eq!(off.in_force.mode, Mode::Log);
+}
+
+#[test]
+fn a_held_rule_that_is_gone_for_a_while_is_still_held_when_it_is_back() {
+    let with = rules(&[("npu", Some(50))]);
+    let state = first(enforce(100)).roll_back_rule("npu", &with, by("health")).unwrap();
+    let (state, _) = state.load(enforce(100), &rules(&[("other", None)]), by("file"));
+    let (state, _) = state.load(enforce(100), &with, by("file"));
+    assert_eq!(state.own_percentages(&with), [Some(Percentage::NONE)]);
+    assert_eq!(state.set_rule("npu", percent(1), &with, by("uid:0")), Err(MoveRefused::RuleHeld("npu".into())));
+}
+
+#[test]
 fn a_rules_percentage_counts_until_its_enforce_is_edited_or_it_is_gone() {
     let before = rules(&[("npu", Some(50)), ("browser", None)]);
     let state = first(enforce(100)).set_rule("npu", percent(20), &before, by("uid:0")).unwrap();
