@@ -151,8 +151,8 @@ impl EnforcementState {
             percentage: percentage.unwrap_or(self.in_force.percentage),
             ..self.in_force
         };
-        let is_more = self.in_force.mode == Mode::Log || in_force.percentage > self.in_force.percentage;
-        if let (Some(hold), Mode::Enforce, true) = (&self.hold, in_force.mode, is_more) {
+        // Also less than is in force: who wants to enforce anything has to look first, and lift. `log` is free.
+        if let (Some(hold), Mode::Enforce) = (&self.hold, in_force.mode) {
             return Err(hold.refusal());
         }
         Ok(EnforcementState { in_force, ..self.moved(by) })

@@ -111,11 +111,12 @@ fn a_state_that_cannot_be_known_is_the_configurations_word_and_held() {
 }
 
 #[test]
-fn where_the_state_is_unknown_and_enforces_nothing_is_raised_and_everything_may_be_lowered() {
+fn where_the_state_is_unknown_and_enforces_nothing_raises_it() {
     let rules = rules(&[("npu", Some(10))]);
     let state = EnforcementState::unknown(enforce(30), by("process"));
     assert!(state.set(None, Some(percent(31)), by("uid:0")).is_err());
-    assert_eq!(state.set(None, Some(percent(5)), by("uid:0")).unwrap().in_force, enforce(5));
+    assert!(state.set(None, Some(percent(5)), by("uid:0")).is_err());
+    assert_eq!(state.set(Some(Mode::Log), None, by("uid:0")).unwrap().in_force, log(30));
     assert!(matches!(state.set_rule("npu", percent(11), &rules, by("uid:0")), Err(MoveRefused::Held { .. })));
     assert!(state.set_rule("npu", percent(9), &rules, by("uid:0")).is_ok());
     let (raised, edit) = state.load(enforce(100), &rules, by("file"));
