@@ -8,6 +8,7 @@ use super::file::StateFiles;
 use std::io;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// One move to be written down.
@@ -41,7 +42,12 @@ type Done = oneshot::Sender<Result<(), String>>;
 pub struct StateWriter {
     writes: Option<mpsc::Sender<(Write, Done)>>,
     thread: Option<JoinHandle<()>>,
+    /// Nothing is ever sent: it ends with the thread.
+    ended: mpsc::Receiver<()>,
 }
+
+/// How long an end waits for a disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl StateWriter {
     /// Starts the thread.
@@ -50,13 +56,15 @@ impl StateWriter {
     /// When there is no thread to be had.
     pub fn start(files: StateFiles) -> io::Result<StateWriter> {
         let (writes, received) = mpsc::channel::<(Write, Done)>();
+        let (ending, ended) = mpsc::channel();
         let thread = std::thread::Builder::new().name("state".to_owned()).spawn(move || {
+            let _ending: mpsc::Sender<()> = ending;
             for (write, done) in received {
                 // Nobody may be waiting for it.
                 let _ = done.send(carry_out(&files, &write));
             }
         })?;
-        Ok(StateWriter { writes: Some(writes), thread: Some(thread) })
+        Ok(StateWriter { writes: Some(writes), thread: Some(thread), ended })
     }
 
     /// Writes this after all that was given before.
@@ -73,7 +81,8 @@ impl StateWriter {
 impl Drop for StateWriter {
     fn drop(&mut self) {
         self.writes = None;
-        if let Some(thread) = self.thread.take() {
+        let hangs = self.ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
+        if let (Some(thread), false) = (self.thread.take(), hangs) {
             // It ends with its channel; a panic in it has been told of.
             let _ = thread.join();
         }
