@@ -1,13 +1,15 @@
 //! How is the rollout watched? Once a second, on the control thread: counters are sampled, the ramp makes its step, and what is over its
 //! limit is taken back or told.
 //!
-//! 1. A sample goes into the windows; in log mode, where no rollback holds, what it added goes into the baseline.
-//! 2. A ramp that runs makes one step ([`Ramp::step`]). To advance is written down before it takes effect, to roll back takes effect before
-//!    anything else.
+//! 1. A sample goes into the windows; in log mode, where no rollback holds, what it added goes into the baseline. Where judgement begins
+//!    anew ([`Ground`]), by whomever, the windows are emptied.
+//! 2. A ramp that runs makes one step ([`Ramp::step`]). To advance takes effect and is written down at once, in two files; to roll back takes
+//!    effect before anything else.
 //! 3. Without one, the same rows are judged, and who should look is told (`alerts`).
 //!
 //! A ramp ends when somebody else changes what it put in force: an operator's word is the last one. After a crash it goes on where it was,
-//! if what is in force is its stage still (or the next: it may have died between the two writes).
+//! if what is in force is its stage still, or the next or the one before: it may have died between the two writes, whichever was first
+//! ([`stage::taken_up`]).
 
 use super::start::App;
 use crate::admin::ramp_shown::RampShown;
@@ -16,6 +18,7 @@ use crate::config::{Config, Side};
 use crate::policy::enforcement::Mode;
 use crate::rollout::baseline::Baseline;
 use crate::rollout::evidence::{Evidence, Signal};
+use crate::rollout::ground::Ground;
 use crate::rollout::health::Health;
 use crate::rollout::ramp::{Figures, Plan, Ramp, RampStep};
 use crate::rollout::stage;
@@ -57,6 +60,8 @@ pub(super) struct Ramping {
     pub(super) listeners: Vec<(Arc<str>, Vec<Arc<UpstreamHealth>>)>,
     pub(super) hold: Option<Hold>,
     last: Option<Instant>,
+    /// What the figures so far were gathered under.
+    ground: Option<Ground>,
     /// Of the baseline, less than a second.
     rest: Duration,
     saved: (Instant, Instant),
@@ -97,18 +102,16 @@ impl Ramping {
             listeners,
             hold: state.hold.clone(),
             last: None,
+            ground: None,
             rest: Duration::ZERO,
             saved: (now, now),
             problems: broken_ramp.into_iter().chain(broken_baseline).collect(),
         };
         if let Some((mut progress, stages)) = kept.running {
-            match stage::in_force(&stages, state, &config.rules) {
+            match stage::taken_up(&stages, progress.stage, state, &config.rules) {
                 Some(stage) if stage == progress.stage => {}
-                // It died between the two writes.
-                Some(stage) if stage == progress.stage + 1 && state.last.by.starts_with("ramp") => {
-                    (progress.stage, progress.served_ms) = (stage, 0);
-                }
-                Some(_) | None => {
+                Some(stage) => (progress.stage, progress.served_ms) = (stage, 0),
+                None => {
                     let why = "what is in force was changed while the sidecar did not run";
                     ramping.ended = Some(ended("overtaken", &state.last.by, why, None));
                     return Ok(ramping);
@@ -177,7 +180,11 @@ impl App {
             self.record(Event::Ramp, "process", "maintenance is over".to_owned(), Vec::new());
         }
         let state = self.steering.state();
+        let ground = Ground::of(&state, self.is_ramped_elsewhere(now));
         let ramping = &mut self.ramping;
+        if ramping.ground.replace(ground).is_some_and(|before| ground.begins_anew_after(before)) {
+            ramping.health.forget(now);
+        }
         if state.in_force.mode == Mode::Log && state.hold.is_none() && !ramping.is_suspended() {
             ramping.rest += passed;
             let seconds = ramping.rest.as_secs();
@@ -235,7 +242,7 @@ impl App {
         }
     }
 
-    /// Puts the stage a ramp is in in force, written down first. Where that cannot be, the ramp has ended.
+    /// Puts the stage a ramp is in in force. Where that cannot be, the ramp has ended.
     pub(super) fn put_in_force(
         &mut self,
         ramp: Ramp,

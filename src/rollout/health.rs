@@ -8,7 +8,7 @@
 //!    service that calls twice a minute has no twenty calls in ten minutes, but it has them in an hour.
 //! 2. **Cold start**: the first sample is only what the others are compared with. So counts from before a start, or before a ramp,
 //!    judge nobody. A service that appears later begins at zero. [`Health::forget`] empties every window: at the start of a ramp, when
-//!    judgement goes on after maintenance, and wherever a person said "go on".
+//!    judgement goes on after maintenance, and whenever it begins anew ([`ground`](super::ground)).
 //! 3. **Minimum of samples and hysteresis** belong to who judges: [`trigger`](super::trigger).
 //!
 //! What counts as *failing* is decided where it is counted (`telemetry::metrics::health`): checks of known peers that fail, carried out

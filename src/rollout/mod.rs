@@ -8,6 +8,7 @@
 //! | [`shared`] | What do several sidecars hold in common, and what comes of two that differ? |
 //! | [`shared::sealed`] | How is that written down so that only the fleet can have written it? |
 //! | [`health`] | How do the calls fare that we judge by? Exact counts over trailing windows. |
+//! | [`ground`] | May what was seen so far still be held against what is in force now? |
 //! | [`baseline`] | What was usual while nothing was refused? |
 //! | [`trigger`], [`evidence`] | Do these figures take enforcement back, and why? |
 //! | [`gates`] | Go or no-go, before each step? |
@@ -16,6 +17,7 @@
 pub mod baseline;
 pub mod evidence;
 pub mod gates;
+pub mod ground;
 pub mod health;
 pub mod ramp;
 pub mod recorded;

@@ -119,6 +119,17 @@ pub fn in_force(stages: &[Stage], state: &EnforcementState, rules: &RuleSet) -> 
     }
 }
 
+/// In which stage a ramp goes on after a start, whose file says `written`: in the one that is in force. `None`: somebody else changed that.
+///
+/// The ramp and what is in force are two files, and it may have died between the two writes. So what is in force may be the next stage,
+/// if the ramp itself put it there, or the one before, unless it is there because the configuration was edited.
+pub fn taken_up(stages: &[Stage], written: usize, state: &EnforcementState, rules: &RuleSet) -> Option<usize> {
+    let stage = in_force(stages, state, rules)?;
+    let is_ahead = stage == written + 1 && state.last.by.starts_with("ramp");
+    let is_behind = stage + 1 == written && &*state.last.by != "file";
+    (stage == written || is_ahead || is_behind).then_some(stage)
+}
+
 /// What is in force once this stage is. Of a ramp by groups: those up to it whole, every other service rule nothing.
 ///
 /// # Errors
@@ -210,6 +221,28 @@ mod tests {
             (vec![0, 100, 0], Percentage::FULL),
             "what no group names is nothing"
         );
+    }
+
+    #[test]
+    fn a_ramp_goes_on_after_a_crash_between_its_two_writes_whichever_was_first() {
+        use crate::policy::enforcement::{Enforcement, Sampling};
+        use crate::rules::classify::DefaultAccess;
+        let rules = RuleSet::build(Vec::new(), DefaultAccess::Open).unwrap();
+        let (stages, by) = (default_stages(), |by: &str| Move { at: 1, by: by.into(), why: "x".into() });
+        let log = Enforcement { mode: Mode::Log, percentage: Percentage::FULL, sampling: Sampling::Call };
+        let first = EnforcementState::first(log, by("process"));
+        let taken_up = |written, stage, who: &str| {
+            let state = put_in_force(&stages, stage, &first, &rules, &by(who)).unwrap();
+            super::taken_up(&stages, written, &state, &rules)
+        };
+        assert_eq!(taken_up(2, 2, "ramp"), Some(2));
+        assert_eq!(taken_up(2, 3, "ramp"), Some(3), "the state was written, and the ramp was not");
+        assert_eq!(taken_up(2, 1, "ramp"), Some(1), "the ramp was written, and the state was not");
+        assert_eq!(taken_up(2, 1, "uid:0"), Some(1), "an operator had begun or advanced it");
+        for (stage, who) in [(3, "uid:0"), (3, "file"), (1, "file"), (0, "ramp"), (4, "ramp")] {
+            assert_eq!(taken_up(2, stage, who), None, "{stage} by {who}");
+        }
+        assert_eq!(super::taken_up(&stages, 0, &first, &rules), None, "it never began");
     }
 
     #[test]
