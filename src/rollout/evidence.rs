@@ -74,7 +74,7 @@ pub struct Evidence {
     /// Whose calls fail, the worst first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub services: Vec<String>,
-    /// Under which rules the first one's did, the most frequent first.
+    /// Under which rules they did, the first one's first; none where one of them failed under none.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub rules: Vec<String>,
     /// Which backend is down, by its listener.

@@ -32,6 +32,7 @@
 use super::baseline::{Baseline, BasisPoints, FLOOR};
 use super::health::{Counts, Health, Span};
 use crate::rules::percentage::Percentage;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,7 @@ pub struct Factor(pub u32);
 pub enum Scope {
     /// Everything.
     All,
-    /// The rules under which that service failed; everything where another signal won.
+    /// The rules under which the services over their limit failed; everything where one of them failed under none, or another signal won.
     Rule,
 }
 
@@ -202,6 +203,14 @@ impl<'h> Look<'h> {
     fn service_failing(&self, priority: Priority, limit: Percentage, spans: &[Span]) -> Option<Evidence> {
         let mut failing = self.failing(limit, spans);
         sort(&mut failing);
+        if failing.is_empty() {
+            return None;
+        }
+        // Who is over the other row's limit is taken back, or left broken, by the same move.
+        let mut others = self.failing(self.when.service_failure_rate, &Span::ALL);
+        others.retain(|other| failing.iter().all(|found| found.service != other.service));
+        sort(&mut others);
+        failing.append(&mut others);
         let worst = failing.first()?;
         Some(Evidence {
             window_seconds: self.health.length(worst.span, self.now).as_secs(),
@@ -210,9 +219,25 @@ impl<'h> Look<'h> {
             rate: Some(BasisPoints::of(worst.counts.failing, worst.counts.calls())),
             limit: Some(BasisPoints(u64::from(limit.value()) * 100)),
             services: failing.iter().map(|found| found.service.to_string()).collect(),
-            rules: self.health.failing_rules(worst.service).iter().map(ToString::to_string).collect(),
+            rules: self.rules_of(&failing),
             ..Evidence::new(Signal::ServiceFailing, priority)
         })
+    }
+
+    /// The rules under which any of these failed, those of the first one first; none where one of them failed under none, because no
+    /// rules are then enough.
+    fn rules_of(&self, failing: &[Failing<'_>]) -> Vec<String> {
+        let mut all = Vec::new();
+        for found in failing {
+            let rules = self.health.failing_rules(found.service);
+            if rules.is_empty() {
+                return Vec::new();
+            }
+            all.extend(rules.iter().map(ToString::to_string));
+        }
+        let mut seen = BTreeSet::new();
+        all.retain(|rule| seen.insert(rule.clone()));
+        all
     }
 
     fn error_rate(&self, priority: Priority, factor: Factor, spans: &[Span]) -> Option<Evidence> {

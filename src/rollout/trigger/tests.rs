@@ -238,3 +238,37 @@ fn the_chance_that_errors_come_by_chance_is_never_set_too_low() {
     }
     assert!(!is_more_than_chance(0, 0, FLOOR) && !is_more_than_chance(0, 50, FLOOR));
 }
+
+#[test]
+fn the_rules_of_every_service_over_its_limit_are_named_and_none_where_one_of_them_has_none() {
+    let counts = |failing| Counts { failing, ..Counts::default() };
+    let judged = |rules: &[(&str, &str, u64)], seconds: u64| {
+        let (mut health, begun) = (Health::default(), Instant::now());
+        health.take(&HealthSample::default(), begun);
+        for second in 1..=seconds {
+            let services = [("a", 20), ("b", 1), ("c", 0)].map(|(id, failing)| {
+                let ok = Counts { authenticated: if id == "b" { 9 } else { 1 }, ..counts(failing) };
+                let times = |n: u64| n * second;
+                (id.into(), Counts { authenticated: times(ok.authenticated), failing: times(ok.failing), errors: 0 })
+            });
+            let failing =
+                rules.iter().map(|(id, rule, each)| ((*id).into(), (*rule).into(), each * second)).collect();
+            health.take(
+                &HealthSample { services: services.into(), failing, upstreams: Vec::new() },
+                begun + Duration::from_secs(second),
+            );
+        }
+        let when = RollbackWhen { scope: Scope::Rule, ..RollbackWhen::default() };
+        judge(&health, None, &when, begun + Duration::from_secs(seconds)).over.unwrap()
+    };
+    let both = [("a", "npu", 20), ("b", "chat", 1), ("a", "shared", 1), ("b", "shared", 1)];
+    // In whole ten minutes, `b` is below the row's 20 % and above the limit's 5 %.
+    for (seconds, priority) in [(30, Priority::Limit), (700, Priority::P1)] {
+        let evidence = judged(&both, seconds);
+        assert_eq!((evidence.signal, evidence.priority), (Signal::ServiceFailing, priority));
+        assert_eq!(evidence.services, ["a", "b"]);
+        assert_eq!(evidence.rules, ["npu", "shared", "chat"]);
+        let unknown = judged(&both[..1], seconds);
+        assert_eq!((unknown.services.len(), unknown.rules), (2, Vec::new()), "no rules would be enough");
+    }
+}
