@@ -4,8 +4,8 @@
 //!    nothing is added: what a ramp breaks must not become what is usual.
 //! 2. The usual error rate is errors by calls, and never below [`FLOOR`]: with a backend that never errs, twice nothing would be
 //!    nothing, and one 5xx would take authentication off.
-//! 3. A service is *expected* when it called within a week of the last call that was measured. Of it a stage wants evidence, and its silence is told.
-//! 4. Nothing ages out by itself: a baseline is cumulative, and begins anew when an operator says so.
+//! 3. A service is *expected* when it called within a week, of measuring, of the last call that was measured. Of it a stage wants evidence, and its silence is told.
+//! 4. Nothing ages out by itself: a baseline is cumulative, and begins anew where its file was removed while the sidecar did not run.
 //!
 //! Bounded: at most [`super::health::SERVICES`] services, no matter for how long. Times are Unix seconds for people; what is computed with
 //! is counts and seconds watched, so that a clock that steps changes no rate.
@@ -60,12 +60,18 @@ pub struct Usual {
     pub first_seen: u64,
     /// When it last did.
     pub last_seen: u64,
+    /// The same, in seconds measured until then. Files of before have none: such a service counts as having called just before the next
+    /// measurement.
+    #[serde(default)]
+    pub last_measured: Option<u64>,
 }
 
 impl Baseline {
     /// One turn of the watch in log mode: what was added within `seconds`.
     pub fn note<'s>(&mut self, seconds: u64, added: impl IntoIterator<Item = (&'s str, Counts)>, unix_seconds: u64) {
-        self.measured_seconds = self.measured_seconds.saturating_add(seconds);
+        let before = self.measured_seconds;
+        self.services.values_mut().for_each(|usual| _ = usual.last_measured.get_or_insert(before));
+        self.measured_seconds = before.saturating_add(seconds);
         for (id, counts) in added {
             if counts == Counts::default() {
                 continue;
@@ -78,7 +84,8 @@ impl Baseline {
             usual.calls = usual.calls.saturating_add(counts.authenticated);
             usual.errors = usual.errors.saturating_add(counts.errors);
             usual.failing = usual.failing.saturating_add(counts.failing);
-            usual.last_seen = usual.last_seen.max(unix_seconds);
+            usual.last_seen = unix_seconds;
+            usual.last_measured = Some(self.measured_seconds);
         }
     }
 
@@ -95,8 +102,10 @@ impl Baseline {
 
     /// The services that are expected to call.
     pub fn expected(&self) -> impl Iterator<Item = (&str, &Usual)> {
-        let last = self.services.values().map(|usual| usual.last_seen).max().unwrap_or(0);
-        let recent = move |usual: &Usual| usual.calls > 0 && usual.last_seen.saturating_add(EXPECTED_WITHIN) >= last;
+        let last = self.services.values().filter_map(|usual| usual.last_measured).max().unwrap_or(0);
+        let is_recent =
+            move |usual: &Usual| usual.last_measured.is_none_or(|at| at.saturating_add(EXPECTED_WITHIN) >= last);
+        let recent = move |usual: &Usual| usual.calls > 0 && is_recent(usual);
         self.services.iter().filter(move |(_, usual)| recent(usual)).map(|(id, usual)| (id.as_str(), usual))
     }
 
@@ -143,7 +152,7 @@ mod tests {
         assert_eq!((baseline.error_rate(), baseline.measured_seconds), (BasisPoints(200), 120));
         assert_eq!(
             baseline.services["b"],
-            Usual { calls: 1_000, errors: 40, failing: 0, first_seen: 160, last_seen: 160 }
+            Usual { calls: 1_000, errors: 40, failing: 0, first_seen: 160, last_seen: 160, last_measured: Some(120) }
         );
     }
 
@@ -163,8 +172,32 @@ mod tests {
     fn who_has_not_called_for_a_week_or_never_validly_is_not_expected() {
         let mut baseline = Baseline::default();
         baseline.note(1, [("gone", counts(5, 0)), ("broken", Counts { failing: 9, ..Counts::default() })], 1_000);
-        baseline.note(1, [("here", counts(5, 0))], 1_001 + EXPECTED_WITHIN);
+        baseline.note(1 + EXPECTED_WITHIN, [("here", counts(5, 0))], 1_001);
         assert_eq!(baseline.expected().map(|(id, _)| id).collect::<Vec<_>>(), ["here"]);
+    }
+
+    #[test]
+    fn a_clock_that_steps_makes_nobody_less_expected() {
+        let mut baseline = Baseline::default();
+        baseline.note(1, [("a", counts(5, 0))], 1_000);
+        // A year ahead, and back again.
+        baseline.note(1, [("b", counts(5, 0))], 1_000 + 365 * 86_400);
+        baseline.note(1, [("c", counts(5, 0)), ("b", counts(1, 0))], 1_001);
+        assert_eq!(baseline.expected().map(|(id, _)| id).collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(baseline.services["b"].last_seen, 1_001, "what people are shown is right again, too");
+    }
+
+    #[test]
+    fn a_file_of_before_is_readable_and_its_services_are_expected_until_a_week_was_measured_without_them() {
+        let text = r#"{"measured_seconds":900000,"services":{
+            "a":{"calls":5,"errors":0,"failing":0,"first_seen":1,"last_seen":2},
+            "b":{"calls":5,"errors":0,"failing":0,"first_seen":1,"last_seen":9999999}}}"#;
+        let mut baseline: Baseline = serde_json::from_str(text).unwrap();
+        assert_eq!(baseline.expected().count(), 2);
+        baseline.note(EXPECTED_WITHIN, [("b", counts(1, 0))], 3);
+        assert_eq!(baseline.expected().count(), 2);
+        baseline.note(1, [("b", counts(1, 0))], 4);
+        assert_eq!(baseline.expected().map(|(id, _)| id).collect::<Vec<_>>(), ["b"]);
     }
 
     #[test]
