@@ -1,4 +1,5 @@
-//! Whom is told what of the rollout? Alerts while nothing is taken back, and every rollback, whoever made it.
+//! Who is told what of the rollout? Alerts while nothing is taken back, and every rollback, of the whole or of a rule, whoever made it. In
+//! a fleet that sidecar tells it where it was made.
 //!
 //! - Without a ramp the rows are judged all the same: with `rollback_when.always`, or while another sidecar that shares the state drives a
 //!   ramp, they roll back, else they alert. In log mode failing
@@ -14,7 +15,7 @@ use crate::policy::enforcement::Mode;
 use crate::rollout::baseline::Usual;
 use crate::rollout::evidence::{Evidence, Signal};
 use crate::rollout::health::Span;
-use crate::rollout::state::EnforcementState;
+use crate::rollout::state::{EnforcementState, RollbackKind};
 use crate::rollout::trigger;
 use crate::telemetry::time::rfc3339_seconds;
 use serde_json::{Value, json};
@@ -25,6 +26,24 @@ const REST: Duration = Duration::from_secs(3600);
 /// A service is silent after so many of its usual pauses, and after this at least.
 const PAUSES: u32 = 20;
 const SILENT: Duration = Duration::from_secs(300);
+
+/// What a rollback took back.
+#[derive(Debug, PartialEq, Eq)]
+enum Taken<'s> {
+    All,
+    Rules(Vec<&'s str>),
+}
+
+/// What a move took back; `None`: it was no rollback.
+fn taken_back<'s>(before: &EnforcementState, after: &'s EnforcementState) -> Option<Taken<'s>> {
+    if after.hold.is_some() && after.hold != before.hold {
+        return Some(Taken::All);
+    }
+    let was_held = |name: &str| before.rules.get(name).is_some_and(|rule| rule.held);
+    let held = after.rules.iter().filter(|(name, rule)| rule.held && !was_held(name));
+    let held: Vec<&str> = held.map(|(name, _)| &**name).collect();
+    (!held.is_empty()).then_some(Taken::Rules(held))
+}
 
 impl Ramping {
     /// Services that are expected and silent, with for how long.
@@ -91,17 +110,18 @@ impl App {
         self.ramping.alerts.insert(key.to_owned(), Alert { text, seen: now });
     }
 
-    /// Of a rollback that was somebody's order: the sidecar's own are announced with their evidence.
-    pub(super) fn announce_a_rollback(&mut self, state: &EnforcementState, config: &Config) {
-        if self.ramping.hold == state.hold {
-            return;
+    /// A move that was made here: was it a rollback, and somebody's order? The sidecar's own are announced with their evidence.
+    pub(super) fn announce_a_rollback(&self, before: &EnforcementState, after: &EnforcementState) {
+        let Some(taken) = taken_back(before, after).filter(|_| &*after.last.by != "health") else { return };
+        let (kind, before) = match &after.hold {
+            Some(hold) => (hold.kind, EnforcementState { in_force: hold.before, ..after.clone() }),
+            None => (RollbackKind::Emergency, before.clone()),
+        };
+        let mut message = self.rollback_message(&before, after, kind.code(), &after.last.by, &after.last.why);
+        if let Taken::Rules(rules) = taken {
+            (message["scope"], message["rules"]) = (json!("rule"), json!(rules));
         }
-        self.ramping.hold.clone_from(&state.hold);
-        if let Some(hold) = &state.hold {
-            let before = EnforcementState { in_force: hold.before, ..state.clone() };
-            let message = self.rollback_message(&before, state, hold.kind.code(), &hold.by.by, &hold.by.why);
-            self.ramping.notifier.tell(&config.ramp.notify, &message);
-        }
+        self.ramping.notifier.tell(&self.shared.snapshot.load().config.ramp.notify, &message);
     }
 
     pub(super) fn rollback_message(
@@ -126,5 +146,41 @@ impl App {
         let service = snapshot.config.service.as_ref().map(|service| service.id.to_string());
         service
             .unwrap_or_else(|| self.ramping.listeners.first().map(|(name, _)| name.to_string()).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::enforcement::{Enforcement, Percentage, Sampling};
+    use crate::rollout::state::Move;
+    use crate::rules::classify::{Access, DefaultAccess, Rule, RuleSet};
+
+    #[test]
+    fn a_rollback_of_the_whole_or_of_a_rule_is_told_once_and_nothing_else_is() {
+        let rule = Rule {
+            name: "npu".into(),
+            access: Access::Service,
+            patterns: vec!["/npu".parse().unwrap()],
+            methods: None,
+            callers: None,
+            enforce: None,
+            first_byte: None,
+        };
+        let rules = RuleSet::build(vec![rule], DefaultAccess::Open).unwrap();
+        let by = |at| Move { at, by: "uid:0".into(), why: "x".into() };
+        let configured = Enforcement { mode: Mode::Enforce, percentage: Percentage::FULL, sampling: Sampling::Call };
+        let first = EnforcementState::first(configured, by(1));
+        let without = first.roll_back_rule("npu", &rules, by(2)).unwrap();
+        assert_eq!(taken_back(&first, &without), Some(Taken::Rules(vec!["npu"])));
+        let held = without.roll_back(RollbackKind::Emergency, by(3));
+        assert_eq!(taken_back(&without, &held), Some(Taken::All));
+        let again = held.roll_back(RollbackKind::Standard, by(4));
+        assert_eq!(taken_back(&held, &again), Some(Taken::All), "each is one");
+        let lifted = again.lift(by(5)).unwrap();
+        let less = without.set(None, Percentage::new(10), by(6)).unwrap();
+        for (before, after) in [(&again, &lifted), (&without, &less), (&held, &held), (&first, &first)] {
+            assert_eq!(taken_back(before, after), None, "{after:?}");
+        }
     }
 }

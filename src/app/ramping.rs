@@ -22,9 +22,9 @@ use crate::rollout::ground::Ground;
 use crate::rollout::health::Health;
 use crate::rollout::ramp::{Figures, Plan, Ramp, RampStep};
 use crate::rollout::stage;
-use crate::rollout::state::{EnforcementState, Hold, RollbackKind};
+use crate::rollout::state::{EnforcementState, RollbackKind};
 use crate::rollout::trigger::Scope;
-use crate::state::ramp::{Ended, Kept, RampFiles};
+use crate::state::ramp::{Ended, Kept, Maintenance, RampFiles};
 use crate::state::writer::Marker;
 use crate::telemetry::audit::record::{Event, Fact};
 use crate::telemetry::notify::Notifier;
@@ -58,7 +58,6 @@ pub(super) struct Ramping {
     pub(super) alerts: BTreeMap<String, Alert>,
     pub(super) notifier: Notifier,
     pub(super) listeners: Vec<(Arc<str>, Vec<Arc<UpstreamHealth>>)>,
-    pub(super) hold: Option<Hold>,
     last: Option<Instant>,
     /// What the figures so far were gathered under.
     ground: Option<Ground>,
@@ -95,12 +94,11 @@ impl Ramping {
             baseline,
             ramp: None,
             ended: kept.ended,
-            maintenance: None,
+            maintenance: kept.maintenance.and_then(|kept| kept.left(clock::unix_seconds())).map(|left| now + left),
             shown: Arc::default(),
             alerts: BTreeMap::new(),
             notifier: Notifier::default(),
             listeners,
-            hold: state.hold.clone(),
             last: None,
             ground: None,
             rest: Duration::ZERO,
@@ -133,7 +131,9 @@ impl Ramping {
     /// What is to be remembered now.
     pub(super) fn kept(&self) -> Kept {
         let running = self.ramp.as_ref().map(|ramp| (ramp.progress().clone(), ramp.plan().stages.clone()));
-        Kept { running, ended: self.ended.clone() }
+        let left = self.maintenance.map(|until| until.saturating_duration_since(clock::monotonic()));
+        let maintenance = left.map(|left| Maintenance::lasting(left, clock::unix_seconds()));
+        Kept { running, ended: self.ended.clone(), maintenance }
     }
 
     fn end(&mut self, how: &str, by: &str, why: &str, evidence: Option<Evidence>) {
@@ -177,6 +177,7 @@ impl App {
         if ramping.maintenance.is_some_and(|until| now >= until) {
             ramping.maintenance = None;
             ramping.health.forget(now);
+            drop(ramping.files.write_ramp(&ramping.kept()));
             self.record(Event::Ramp, "process", "maintenance is over".to_owned(), Vec::new());
         }
         let state = self.steering.state();
@@ -191,7 +192,6 @@ impl App {
             ramping.rest -= Duration::from_secs(seconds);
             ramping.baseline.note(seconds, added.iter().map(|(id, counts)| (&**id, *counts)), unix);
         }
-        self.announce_a_rollback(&state, &config);
         self.end_if_overtaken();
         match self.ramping.ramp.take() {
             Some(ramp) => self.step(ramp, &config, now),
@@ -265,7 +265,7 @@ impl App {
                 self.ramping.health.begin_stage(now);
                 self.ramping.ramp = Some(ramp);
                 drop(self.ramping.files.write_ramp(&self.ramping.kept()));
-                let marker = if lifts { Marker::Remove } else { Marker::Keep };
+                let marker = if lifts && state.is_held() { Marker::Remove } else { Marker::Keep };
                 let report = self.change(next, Event::Ramp, marker);
                 self.show_ramp(now);
                 Ok(report)
@@ -301,7 +301,6 @@ impl App {
             None => drop(self.roll_back(RollbackKind::Automatic, "health", &why)),
         }
         let state = self.steering.state();
-        self.ramping.hold.clone_from(&state.hold);
         tracing::error!(signal = evidence.signal.code(), why, scope, "rolled back by itself");
         match ramp {
             Some(ramp) => self.end_ramp(ramp, "rolled_back", "health", &why, Some(evidence.clone())),

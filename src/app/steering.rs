@@ -191,13 +191,17 @@ impl App {
         }
         if by_marker {
             self.record_rollback(&state, state.hold.as_ref().map_or(state.in_force, |hold| hold.before));
+            self.announce_a_rollback(&EnforcementState { hold: None, ..(*state).clone() }, &state);
         }
     }
 
     /// Makes `next` what is in force. The one way; see the module.
     pub(super) fn change(&mut self, mut next: EnforcementState, event: Event, marker: Marker) -> Report {
-        self.share(&self.steering.state(), &mut next);
-        self.take_effect(next, event, marker)
+        let before = self.steering.state();
+        self.share(&before, &mut next);
+        let report = self.take_effect(next, event, marker);
+        self.announce_a_rollback(&before, &self.steering.state());
+        report
     }
 
     /// The same, for what the fleet says already.

@@ -149,7 +149,8 @@ Examples:
   It is back already:
     countersign maintenance off
 
-While it lasts nothing rolls back by itself and no stage's time passes. `rollback` works as ever.")]
+While it lasts nothing rolls back by itself and no stage's time passes, also after a restart of the sidecar. `rollback`
+works as ever. It counts at this sidecar alone: where several share their state, say it to each whose backend restarts.")]
 pub struct MaintenanceArgs {
     /// For how long, at most a day; `off` ends it
     #[arg(value_name = "DURATION|off")]

@@ -2,7 +2,7 @@
 //!
 //! | file | what it says | when it cannot be read |
 //! |---|---|---|
-//! | `ramp.json` | the ramp that runs, and how the last one ended | there is no ramp: what is in force stays in force |
+//! | `ramp.json` | the ramp that runs, how the last one ended, and until when judgement is suspended | there is no ramp: what is in force stays in force |
 //! | `baseline.json` | what was usual in log mode | there is none, and a ramp wants one |
 //!
 //! Neither can switch anything on or off: what is in force stands in `enforcement.json` alone. They are written on a thread of their own, each
@@ -38,6 +38,32 @@ pub struct Kept {
     pub running: Option<(Progress, Vec<Stage>)>,
     /// How the last one ended.
     pub ended: Option<Ended>,
+    /// Is judgement suspended?
+    pub maintenance: Option<Maintenance>,
+}
+
+/// Until when judgement is suspended. By the wall clock, since no other survives a restart; so that a clock that steps makes it no
+/// longer than it had left, that is written, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maintenance {
+    /// Unix seconds.
+    pub until: u64,
+    /// How many seconds it had left when this was written.
+    pub left: u64,
+}
+
+impl Maintenance {
+    /// Ends so much later than now.
+    pub fn lasting(left: Duration, unix_seconds: u64) -> Maintenance {
+        Maintenance { until: unix_seconds.saturating_add(left.as_secs()), left: left.as_secs() }
+    }
+
+    /// How long it still lasts; `None`: it is over.
+    pub fn left(self, unix_seconds: u64) -> Option<Duration> {
+        let left = self.until.saturating_sub(unix_seconds).min(self.left);
+        (left > 0).then(|| Duration::from_secs(left))
+    }
 }
 
 /// How a ramp ended.
@@ -66,6 +92,8 @@ struct Stored {
     stages: Vec<StoredStage>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     ended: Option<Ended>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    maintenance: Option<Maintenance>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,6 +123,7 @@ pub fn to_text(kept: &Kept) -> String {
         progress: kept.running.as_ref().map(|(progress, _)| progress.clone()),
         stages: stages.iter().map(stage).collect(),
         ended: kept.ended.clone(),
+        maintenance: kept.maintenance,
     };
     // Numbers and text: nothing that JSON cannot hold.
     format!("{}\n", serde_json::to_string_pretty(&stored).unwrap_or_default())
@@ -123,7 +152,7 @@ pub fn parse(text: &str) -> Result<Kept, String> {
         Some(_) => return Err("the ramp is in a stage that is not there".to_owned()),
         None => None,
     };
-    Ok(Kept { running, ended: stored.ended })
+    Ok(Kept { running, ended: stored.ended, maintenance: stored.maintenance })
 }
 
 /// Both files, and the thread that writes them. Dropping it lets it finish what it has.
@@ -255,7 +284,8 @@ mod tests {
             who: "uid:0".into(),
         };
         let ended = Ended { how: "aborted".into(), at: 5, by: "uid:0".into(), why: "x".into(), evidence: None };
-        Kept { running: Some((progress, default_stages())), ended: Some(ended) }
+        let maintenance = Some(Maintenance { until: 9, left: 3 });
+        Kept { running: Some((progress, default_stages())), ended: Some(ended), maintenance }
     }
 
     #[test]
@@ -267,6 +297,7 @@ mod tests {
                 (Progress { stage: 0, ..progress }, vec![Stage { target: Target::Group("a b".into()), lasts: None }])
             }),
             ended: None,
+            maintenance: None,
         };
         assert_eq!(parse(&to_text(&groups)), Ok(groups));
         assert_eq!(parse(&to_text(&Kept::default())), Ok(Kept::default()));
@@ -281,6 +312,16 @@ mod tests {
         ] {
             assert!(parse(&text.replacen(from, to, 1)).is_err(), "{to}");
         }
+    }
+
+    #[test]
+    fn maintenance_ends_when_it_was_to_end_and_a_clock_that_steps_makes_it_no_longer() {
+        let written = Maintenance::lasting(Duration::from_secs(600), 1_000);
+        let left = |now| written.left(now).map(|left| left.as_secs());
+        assert_eq!([1_000, 1_100, 1_599, 1_600, 9_999].map(left), [Some(600), Some(500), Some(1), None, None]);
+        assert_eq!(left(10), Some(600), "the clock went back");
+        let none = parse("{\"version\": 1}").unwrap();
+        assert_eq!(none.maintenance, None, "a file of before");
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub(super) fn status(told: &Value) -> String {
         enforce_words(&told["enforcement"], &mut line);
     }
     if let Some(seconds) = told["maintenance_seconds"].as_u64() {
-        line("MAINTENANCE", format!("nothing is judged for another {}", words(Duration::from_secs(seconds))));
+        line(
+            "MAINTENANCE",
+            format!("nothing is judged at this sidecar for another {}", words(Duration::from_secs(seconds))),
+        );
     }
     let armed =
         if told["armed"] == true { "rolls back by itself" } else { "alerts only; nothing rolls back by itself" };
