@@ -38,6 +38,8 @@ pub(super) struct Fleet {
     state: Option<FleetState>,
     /// Is `state` our own word, which nobody has heard yet?
     founding: bool,
+    /// What was known before the step of the ramp that is not written yet.
+    before_step: Option<FleetState>,
     meant: watch::Sender<Meant>,
     found: mpsc::Receiver<Found>,
     task: JoinHandle<()>,
@@ -83,7 +85,7 @@ impl Fleet {
         let view = Arc::clone(&board);
         let follower = FleetFollower::new(Arc::clone(&key), receiver, sender, view, &config.state_dir, kept);
         let task = tokio::spawn(follower.run());
-        let fleet = Fleet { key, host, state, founding: false, meant, found, task, board };
+        let fleet = Fleet { key, host, state, founding: false, before_step: None, meant, found, task, board };
         fleet.mean(&steering.state(), None);
         let salt = fleet.key.salt();
         Ok((Some(fleet), salt))
@@ -139,6 +141,16 @@ impl Fleet {
 /// How long an end waits for the follower.
 const END: Duration = Duration::from_secs(1);
 
+/// What becomes of the marker. It stands for a rollback of the whole that somebody meant: a rule that is held beside it keeps none.
+fn marker_after(local: &EnforcementState, next: &EnforcementState) -> Marker {
+    match (&local.hold, &next.hold) {
+        (_, Some(hold)) if hold.kind == RollbackKind::Unknown => Marker::Keep,
+        (_, Some(hold)) => Marker::Make(format!("{} ({})", hold.by.why, hold.by.by)),
+        (Some(_), None) => Marker::Remove,
+        (None, None) => Marker::Keep,
+    }
+}
+
 /// What was shared when this sidecar ended, and what moved here since: edits, a marker, a move that was not heard of any more.
 fn taken_up(kept: &FleetState, steering: &mut Steering, config: &Config, name: &str) -> FleetState {
     let local = steering.state();
@@ -185,6 +197,12 @@ impl App {
                 told.hold.iter_mut().for_each(|hold| hold.by.by = at_host(&hold.by.by));
             }
             let shared = state.moved(before, &told, &fleet.board.name, driver);
+            fleet.before_step = match (driver, fleet.driver()) {
+                (Some(_), None) => Some(state.clone()),
+                (Some(_), Some(_)) => fleet.before_step.take(),
+                // Somebody's word, and not the ramp's: that is refused to nobody.
+                (None, _) => None,
+            };
             next.revision = shared.revision;
             fleet.state = Some(shared);
             fleet.mean(next, driver);
@@ -205,20 +223,30 @@ impl App {
                 Some(FleetState::first(&local, &me))
             }
             (What::Nothing, Some(state)) => Some(state),
+            (What::Fenced(None), None) => None,
             // Others were there first: our own word was only ours.
-            (What::Record(record) | What::Fenced(record), Some(_)) if fleet.founding => {
+            (What::Record(record) | What::Fenced(Some(record)), Some(_)) if fleet.founding => {
                 fleet.founding = false;
                 Some(record.joined_by(&local, &me))
             }
-            (What::Record(record) | What::Fenced(record), None) => Some(record.joined_by(&local, &me)),
-            (What::Fenced(record), Some(state)) => {
-                tracing::warn!("another sidecar drives the ramp: the step that was made here is taken back");
+            (What::Record(record) | What::Fenced(Some(record)), None) => Some(record.joined_by(&local, &me)),
+            (What::Fenced(found), Some(state)) => {
                 driver = None;
-                Some(state.conceding_to(&record))
+                Some(match fleet.before_step.take() {
+                    Some(before) => {
+                        tracing::warn!("another sidecar drives the ramp: the step that was made here is taken back");
+                        state.conceding_to(&before, found.as_ref().unwrap_or(&before))
+                    }
+                    // Somebody's word came after it.
+                    None => found.map_or_else(|| state.clone(), |found| state.merge(&found)),
+                })
             }
-            (What::Record(record), Some(state)) => Some(state.merge(&record)),
+            (What::Record(record), Some(state)) => {
+                fleet.before_step = fleet.before_step.take().map(|before| before.merge(&record));
+                Some(state.merge(&record))
+            }
             (What::Written, state) => {
-                fleet.founding = false;
+                (fleet.founding, fleet.before_step) = (false, None);
                 driver = None;
                 state
             }
@@ -252,11 +280,7 @@ impl App {
             drop(self.steering.write(&next, Marker::Keep));
             return;
         }
-        let marker = match (&next.hold, ends) {
-            (Some(hold), _) => Marker::Make(format!("{} ({})", hold.by.why, hold.by.by)),
-            (None, true) => Marker::Remove,
-            (None, false) => Marker::Keep,
-        };
+        let marker = marker_after(&local, &next);
         let event = if comes || ends { Event::Rollback } else { Event::Mode };
         drop(self.take_effect(next, event, marker));
     }
@@ -286,6 +310,24 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::enforcement::{Enforcement, Mode, Percentage, Sampling};
+    use crate::rollout::state::{Move, RuleState};
+
+    #[test]
+    fn a_lift_of_the_whole_takes_the_marker_with_it_also_where_a_rule_stays_held() {
+        let by = || Move { at: 1, by: "uid:0".into(), why: "a test".into() };
+        let enforce = Enforcement { mode: Mode::Log, percentage: Percentage::FULL, sampling: Sampling::Call };
+        let free = EnforcementState::first(enforce, by());
+        let held = free.roll_back(RollbackKind::Emergency, by());
+        let with_rule = |state: &EnforcementState| {
+            let rule = RuleState { percentage: Percentage::NONE, configured: None, held: true };
+            EnforcementState { rules: [("a".into(), rule)].into(), ..state.clone() }
+        };
+        assert_eq!(marker_after(&with_rule(&held), &with_rule(&free)), Marker::Remove);
+        assert_eq!(marker_after(&held, &free), Marker::Remove);
+        assert_eq!(marker_after(&with_rule(&free), &free), Marker::Keep, "the whole was not rolled back");
+        assert!(matches!(marker_after(&free, &held), Marker::Make(_)));
+    }
 
     #[test]
     fn the_name_stays_with_the_machine_and_its_state_directory() {

@@ -25,6 +25,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub mod sealed;
 
+/// No number of a ramp driver reaches this (2^53): the store counts them in floating point, and beyond it one more is the same.
+pub const FENCE_END: u64 = 1 << 53;
+
 /// What all sidecars of a fleet hold in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetState {
@@ -210,11 +213,12 @@ impl FleetState {
         self.merge(other) == *self
     }
 
-    /// A word of this sidecar that nobody else may hear, because another drives the ramp by now: `found` counts in its place. Rollbacks
-    /// stay.
+    /// Without a step of this sidecar that nobody else may hear, because another drives the ramp by now. `before`: what was known before that
+    /// step. `found`: what the store holds; it may be older than that, so that it counts for what it adds, and never by itself.
+    /// Rollbacks stay.
     #[must_use]
-    pub fn conceding_to(&self, found: &FleetState) -> FleetState {
-        FleetState { word: found.word.clone(), ..self.merge(found) }
+    pub fn conceding_to(&self, before: &FleetState, found: &FleetState) -> FleetState {
+        FleetState { word: before.merge(found).word, ..self.merge(found) }
     }
 
     /// What that means for a sidecar with these rules: `local`, with all that is shared replaced.

@@ -60,8 +60,8 @@ pub enum What {
     Record(FleetState),
     /// What was meant is written.
     Written,
-    /// Another sidecar drives the ramp by now: the step is refused, and this is what counts.
-    Fenced(FleetState),
+    /// Another sidecar drives the ramp by now: the step is refused. With the record that stands there; it may be an old one.
+    Fenced(Option<FleetState>),
 }
 
 /// Something found, and who waits until it was dealt with.
@@ -207,7 +207,7 @@ impl FleetFollower {
                     Swapped::Yes => {}
                     Swapped::Moved => continue,
                     Swapped::Fenced => {
-                        self.tell(What::Fenced(record.unwrap_or_else(|| self.kept.clone().unwrap_or(state)))).await;
+                        self.tell(What::Fenced(record)).await;
                         continue;
                     }
                 }

@@ -2,11 +2,13 @@
 //!
 //! What the texts say, and whether the fleet wrote them, is not judged here. Every change is one script, so that it is one
 //! step: a record is replaced only where it still is what its writer read, and a ramp driver's only while none with a higher
-//! number was appointed.
+//! number was appointed. Somebody may have put a number there: one that is far above what the fleet has heard of ([`NEAR`]) counts as
+//! none, so that numbers never run out.
 
 use super::names::{FENCE, LEASE, RECORD, SIDECARS, STATES};
 use super::news::{News, Subscription};
 use super::{RedisStore, StoreError};
+use crate::rollout::shared::FENCE_END;
 use redis::Value;
 use std::time::Duration;
 
@@ -14,6 +16,9 @@ use std::time::Duration;
 pub const LARGEST_RECORD: usize = 256 * 1024;
 /// A sidecar that was not heard of for so long is forgotten.
 pub const KNOWN: Duration = Duration::from_secs(86_400);
+
+/// A driver's number that is further above the fleet's last one than this was given to nobody.
+pub const NEAR: u64 = 1_000_000;
 
 /// What came of writing a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +75,13 @@ impl RedisStore {
     ) -> Result<Swapped, StoreError> {
         let mut command = redis::cmd("EVAL");
         command.arg(SWAP).arg(2).arg(RECORD).arg(FENCE);
-        command.arg(expected.unwrap_or_default()).arg(text).arg(driver.unwrap_or(0)).arg(STATES).arg(LARGEST_RECORD);
+        command
+            .arg(expected.unwrap_or_default())
+            .arg(text)
+            .arg(driver.unwrap_or(0))
+            .arg(STATES)
+            .arg(LARGEST_RECORD)
+            .arg(NEAR);
         Ok(match self.query::<i64>("EVAL", &command).await? {
             1 => Swapped::Yes,
             -1 => Swapped::Fenced,
@@ -101,17 +112,19 @@ impl RedisStore {
             .collect())
     }
 
-    /// Drives the ramp for `ttl` from now, or goes on doing so; a new driver gets a number above `floor` and all before it.
+    /// Drives the ramp for `ttl` from now, or goes on doing so; a new driver gets a number above `floor` and all before it, and so does one
+    /// whose number is no longer the highest.
     ///
     /// # Errors
     /// As [`RedisStore::swap_record`].
     pub async fn drive(&self, me: &str, floor: u64, ttl: Duration) -> Result<Driver, StoreError> {
         let mut command = redis::cmd("EVAL");
-        command.arg(DRIVE).arg(2).arg(LEASE).arg(FENCE).arg(me).arg(floor).arg(ttl.as_millis().to_string());
+        let ttl = ttl.as_millis().to_string();
+        command.arg(DRIVE).arg(2).arg(LEASE).arg(FENCE).arg(me).arg(floor).arg(ttl).arg(NEAR);
         let answer: String = self.query("EVAL", &command).await?;
         let (number, name) = answer.split_once(' ').unwrap_or_default();
-        Ok(match number.parse() {
-            Ok(number) if name == me => Driver::Me(number),
+        Ok(match number.parse::<u64>() {
+            Ok(number) if name == me && number < FENCE_END => Driver::Me(number),
             Ok(_) | Err(_) => Driver::Another(name.to_owned()),
         })
     }
@@ -148,13 +161,14 @@ impl RecordNews {
     }
 }
 
-/// KEYS: record, number. ARGV: expected, new, driver or 0, channel, the most that is read.
+/// KEYS: record, number. ARGV: expected, new, driver or 0, channel, the most that is read, how far a number may be above.
 const SWAP: &str = "\
 local there = redis.call('GETRANGE', KEYS[1], 0, ARGV[5])
 if there ~= ARGV[1] then return 0 end
 if ARGV[3] ~= '0' then
-  local number = redis.call('GET', KEYS[2])
-  if number and tonumber(number) and tonumber(number) > tonumber(ARGV[3]) then return -1 end
+  local driver, text = tonumber(ARGV[3]), redis.call('GETRANGE', KEYS[2], 0, 16)
+  local number = #text < 17 and string.match(text, '^%d+$') and tonumber(text) or 0
+  if number > driver and number <= driver + tonumber(ARGV[6]) then return -1 end
 end
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('PUBLISH', ARGV[4], '')
@@ -178,16 +192,22 @@ for i = 1, #all, 2 do
 end
 return known";
 
-/// KEYS: lease, number. ARGV: my name, floor, milliseconds. The lease holds `NUMBER NAME`.
+/// KEYS: lease, number. ARGV: my name, floor, milliseconds, how far a number may be above the floor. The lease holds `NUMBER NAME`.
 const DRIVE: &str = "\
-local there = redis.call('GET', KEYS[1])
-if there then
-  local name = string.match(there, '^%d+ (.*)$')
-  if name == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-  if name then return there end
+local floor = tonumber(ARGV[2])
+local function known(text)
+  local number = #text < 17 and string.match(text, '^%d+$') and tonumber(text) or 0
+  return number <= floor + tonumber(ARGV[4]) and number or 0
 end
-local number = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
-number = string.format('%.0f', math.max(number, tonumber(ARGV[2])) + 1)
+local highest = known(redis.call('GETRANGE', KEYS[2], 0, 16))
+local there = redis.call('GETRANGE', KEYS[1], 0, 255)
+local mine, name = string.match(there, '^(%d+) (.*)$')
+if name and name ~= ARGV[1] then return there end
+if name and known(mine) >= math.max(1, floor, highest) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  return there
+end
+local number = string.format('%.0f', math.max(highest, floor) + 1)
 redis.call('SET', KEYS[2], number)
 redis.call('SET', KEYS[1], number .. ' ' .. ARGV[1], 'PX', ARGV[3])
 return number .. ' ' .. ARGV[1]";

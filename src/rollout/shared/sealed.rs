@@ -9,13 +9,14 @@
 //! rollback, speak as a sidecar. An older record that is put back is contained in what every sidecar knows ([`super::FleetState`]),
 //! and is replaced. They can withhold: remove or garble the record, so that moves reach nobody until it is let be (sidecars say so,
 //! keep what they know, and write it back); repeat a sidecar's last word of its presence after it ended; and hold up
-//! a ramp by holding its lease. A sidecar that lost its state directory knows no newest record: an old one that is put back
+//! a ramp, or end it where it stands, by holding its lease or forging its driver's number: what is undone by that is a step that nobody
+//! else has heard of yet, and nothing before it. A sidecar that lost its state directory knows no newest record: an old one that is put back
 //! counts there until another sidecar writes the newest one again, which takes under a second.
 //!
 //! The salt of the draws ([`FleetKey::salt`]) is made of the fleet key too: it is the same everywhere, also while the store is away,
 //! and is never in the store.
 
-use super::{FleetState, Rollbacks, Word};
+use super::{FENCE_END, FleetState, Rollbacks, Word};
 use crate::policy::grants::FleetWord;
 use crate::rollout::state::{Hold, Move};
 use crate::rollout::stored::{StoredEnforcement, StoredHold, StoredPercentage};
@@ -121,7 +122,11 @@ impl FleetKey {
             newer if newer > VERSION => return Err(RecordFault::Newer(newer)),
             other => return Err(RecordFault::Corrupt(format!("version {other}"))),
         }
-        serde_json::from_str::<Stored>(body).map(FleetState::from).map_err(corrupt)
+        let state = serde_json::from_str::<Stored>(body).map(FleetState::from).map_err(corrupt)?;
+        match state.fence.max(state.word.fence) {
+            fence if fence < FENCE_END => Ok(state),
+            fence => Err(RecordFault::Corrupt(format!("a ramp driver's number {fence}"))),
+        }
     }
 
     /// A short name of this state: the same for the same, at every sidecar.

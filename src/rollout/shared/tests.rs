@@ -1,4 +1,4 @@
-use super::sealed::{FleetKey, Presence, RecordFault};
+use super::sealed::FleetKey;
 use super::*;
 use crate::policy::enforcement::Sampling;
 use crate::rollout::state::RollbackKind;
@@ -284,11 +284,27 @@ fn a_driver_that_is_no_longer_one_loses_its_word_and_no_rollback() {
     let next = b.local.set(None, Some(percent(30)), moves.1).unwrap();
     b.fleet = b.fleet.moved(&b.local, &next, "b", Some(4));
     assert_eq!(stale.merge(&b.fleet).word, b.fleet.word, "the later driver's counts, whatever the revisions");
-    let found = two().0.fleet;
-    let conceded = stale.conceding_to(&found);
-    assert_eq!(conceded.word, found.word);
+    let conceded = stale.conceding_to(&a.fleet, &b.fleet);
+    assert_eq!(conceded.word, b.fleet.word, "the later driver's step");
+    assert_eq!(stale.conceding_to(&a.fleet, &a.fleet).word, a.fleet.word, "it took none yet: what was before ours");
+    let before = a.fleet.clone();
     a.roll_back();
-    assert!(a.fleet.conceding_to(&found).in_force_at(&a.local, &rules()).is_held());
+    assert!(a.fleet.conceding_to(&before, &b.fleet).in_force_at(&a.local, &rules()).is_held());
+}
+
+#[test]
+fn whoever_forges_the_drivers_number_and_puts_an_old_record_back_undoes_the_step_and_nothing_before_it() {
+    let mut a = Sidecar::founding("a");
+    let old = key('a').open(&key('a').seal(&a.fleet)).unwrap();
+    a.enforce(25);
+    let by = a.by();
+    let next = a.local.set(None, Some(percent(50)), by).unwrap();
+    let step = a.fleet.moved(&a.local, &next, "a", Some(3));
+    let conceded = step.conceding_to(&a.fleet, &old);
+    assert_eq!(conceded.word, a.fleet.word, "the old record says `log`");
+    assert!(conceded.contains(&a.fleet) && conceded.contains(&old));
+    a.local = conceded.in_force_at(&a.local, &rules());
+    assert_eq!(a.says(), ("enforce", 25, false));
 }
 
 #[test]
@@ -337,62 +353,4 @@ fn key(digit: char) -> FleetKey {
     FleetKey::from_text(&format!("{}\n", digit.to_string().repeat(64))).unwrap()
 }
 
-#[test]
-fn what_is_sealed_is_opened_with_the_same_key_alone() {
-    let (mut a, mut b) = two();
-    a.roll_back_rule("a");
-    b.roll_back();
-    meet(&mut a, &mut b);
-    let text = key('a').seal(&a.fleet);
-    assert_eq!(key('a').open(&text), Ok(a.fleet.clone()));
-    assert_eq!(key('a').seal(&b.fleet), text, "one state has one text");
-    assert_eq!(key('b').open(&text), Err(RecordFault::NotOurs));
-    for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
-        assert_eq!(key('a').open(&text[..end]), Err(RecordFault::NotOurs), "cut at {end}");
-    }
-    let altered = [
-        text.replacen("\"mode\":\"log\"", "\"mode\":\"enforce\"", 1),
-        text.replacen("\"lifted\":0", "\"lifted\":1", 1),
-        text.replacen("enforcement 1", "enforcement 2", 1),
-        format!("{text} "),
-        format!(" {text}"),
-        text.to_uppercase(),
-    ];
-    for text in altered {
-        assert_eq!(key('a').open(&text), Err(RecordFault::NotOurs), "{text}");
-    }
-}
-
-#[test]
-fn a_text_of_one_kind_or_of_one_sidecar_is_none_of_another() {
-    let (a, _) = two();
-    let fleet_key = key('a');
-    let presence = Presence {
-        name: "vm20-1".into(),
-        host: "vm20".into(),
-        listens: vec!["0.0.0.0:8001".to_owned()],
-        digest: fleet_key.digest(&a.fleet),
-        revision: 7,
-        mode: "log".into(),
-        percentage: 100,
-        held: true,
-        drives: false,
-        program: "0".into(),
-    };
-    let text = fleet_key.seal_presence(&presence);
-    assert_eq!(fleet_key.open_presence("vm20-1", &text), Ok(presence));
-    assert_eq!(fleet_key.open_presence("vm20-2", &text), Err(RecordFault::NotOurs));
-    assert_eq!(fleet_key.open(&text), Err(RecordFault::NotOurs));
-    let as_record = text.replacen("countersign sidecar 1", "countersign enforcement 1", 1);
-    assert_eq!(fleet_key.open(&as_record), Err(RecordFault::NotOurs));
-    assert_ne!(fleet_key.salt(), key('b').salt());
-}
-
-#[test]
-fn a_fleet_key_is_64_hex_digits() {
-    assert!(FleetKey::from_text(&"0aF".repeat(22)[..64]).is_some());
-    for wrong in ["", "abc", &"a".repeat(63), &"a".repeat(66), &"g".repeat(64), &format!("a {}", "a".repeat(62))] {
-        assert!(FleetKey::from_text(wrong).is_none(), "{wrong:?}");
-    }
-    assert!(!format!("{:?}", key('a')).contains("aa"));
-}
+mod sealed;

@@ -125,3 +125,43 @@ fn a_step_of_a_driver_that_was_replaced_is_refused_whatever_it_believes() {
         assert_eq!(b.drive("b", 8, ttl).await, Ok(Driver::Me(9)), "also where redis has forgotten");
     });
 }
+
+#[test]
+fn a_number_that_somebody_put_there_never_makes_the_drivers_numbers_run_out() {
+    let Some(redis) = Redis::start() else { return };
+    let settings = Settings {
+        servers: RedisServers::Single((redis.address.ip().to_string(), redis.address.port())),
+        database: 0,
+        user: None,
+        password: None,
+        tls: None,
+    };
+    let (number, lease) = ("countersign:{enforcement}:number", "countersign:{enforcement}:driver");
+    let ttl = Duration::from_secs(60);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let a = RedisStore::new(&settings);
+        let mut record = "the first".to_owned();
+        assert_eq!(a.swap_record(None, &record, None).await, Ok(Swapped::Yes));
+        let wrong =
+            ["9200000000000000000", "9007199254740992", "9007199254740990", "inf", "nan", "1e15", "-7", "", "x"];
+        for (last, wrong) in (7..).zip(wrong) {
+            redis.cli(&["DEL", lease]);
+            redis.cli(&["SET", number, wrong]);
+            assert_eq!(a.drive("a", last, ttl).await, Ok(Driver::Me(last + 1)), "{wrong}");
+            redis.cli(&["SET", number, wrong]);
+            let next = format!("with {wrong} there");
+            assert_eq!(
+                a.swap_record(Some(record.as_bytes()), &next, Some(last + 1)).await,
+                Ok(Swapped::Yes),
+                "{wrong}"
+            );
+            record = next;
+            redis.cli(&["SET", lease, &format!("{wrong} a")]);
+            assert_eq!(a.drive("a", last, ttl).await, Ok(Driver::Me(last + 1)), "a lease of {wrong}");
+        }
+        redis.cli(&["SET", number, "40"]);
+        assert_eq!(a.drive("a", 20, ttl).await, Ok(Driver::Me(41)), "it was no longer the highest");
+        assert_eq!(a.drive("a", 20, ttl).await, Ok(Driver::Me(41)), "renewed");
+    });
+}

@@ -1,6 +1,9 @@
 //! Somebody has the password of Redis, and not the fleet key.
 
 use super::*;
+use crate::support::{KEY_A, sign};
+
+const FENCE: &str = "countersign:{enforcement}:number";
 
 #[test]
 fn a_forged_record_changes_nothing_is_told_of_and_is_replaced() {
@@ -68,6 +71,39 @@ fn an_older_record_that_is_put_back_changes_nothing_not_even_after_a_restart() {
     one.process.signal("CONT");
     within(FOLLOWED, "it to be written back by the one that is left", || redis.cli(&["GET", RECORD]) == rolled_back);
     assert_eq!(unsigned(&one), 200);
+}
+
+#[test]
+fn a_forged_number_of_the_driver_and_an_old_record_take_back_no_more_than_the_step() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = Fleet::new();
+    let builder =
+        fleet.sidecar(&redis.address.to_string()).set("ramp", "stages", "[\"10% 1s\", \"20% 1s\", \"100%\"]");
+    let one = builder.set("ramp", "rollback_when", "{ min_requests = 1 }").start();
+    known(&one, 0);
+    let in_log = redis.cli(&["GET", RECORD]);
+    told(&one, &["ramp", "start", "--without-baseline", "--reason", "a test"], 0);
+    eventually("it to drive", || (status(&one)["fleet"]["drives_ramp"] == true).then_some(()));
+    let call = || {
+        let headers = sign::headers(KEY_A, "npu-worker", "GET", "/api/internal/x");
+        assert_eq!(raw::get_with(one.address, "/api/internal/x", &headers).status, 200);
+    };
+    let mut forged = 0;
+    eventually("a step to be refused", || {
+        call();
+        for _ in 0..20 {
+            forged += 10;
+            redis.cli(&["MSET", FENCE, &forged.to_string(), RECORD, &in_log]);
+            let now = status(&one)["enforcement"].clone();
+            assert_eq!((&now["mode"], &now["held"]), (&"enforce".into(), &false.into()), "{now}");
+        }
+        log(&one).contains("the step that was made here is taken back").then_some(())
+    });
+    told(&one, &["ramp", "start", "--without-baseline", "--reason", "it is let be"], 0);
+    eventually("the ramp to go on from there", || {
+        call();
+        (status(&one)["enforcement"]["percentage"] == 100).then_some(())
+    });
 }
 
 #[test]
