@@ -82,6 +82,27 @@ fn one_that_lost_its_state_learns_it_from_the_fleet_and_is_ready_again() {
 }
 
 #[test]
+fn a_marker_that_was_made_by_hand_counts_also_where_it_is_not_known_what_was_in_force() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = Fleet::new();
+    let [mut one, two] = fleet.start(&redis);
+    told(&two, &["enforce", "100%"], 0);
+    all_come_to([&one, &two], 401);
+    stop(&mut one);
+    std::fs::write(one.directory.join("state/enforcement.json"), "{").unwrap();
+    std::fs::write(one.directory.join("state/rollback"), "by hand").unwrap();
+    std::fs::remove_file(one.directory.join("state/fleet")).unwrap();
+    start(&mut one);
+    eventually("the marker to reach the other", || (unsigned(&two) == 200).then_some(()));
+    assert_eq!(unsigned(&one), 200);
+    assert!(one.directory.join("state/rollback").exists());
+    assert_eq!(status(&two)["enforcement"]["hold"]["reason"], "by hand");
+    told(&two, &["enforce", "100%", "--lift"], 0);
+    all_come_to([&one, &two], 401);
+    eventually("the marker to be gone", || (!one.directory.join("state/rollback").exists()).then_some(()));
+}
+
+#[test]
 fn a_signal_and_an_edit_of_the_file_are_the_fleets_too() {
     let Some(redis) = Redis::start() else { return };
     let fleet = Fleet::new();
