@@ -95,7 +95,9 @@ impl App {
         };
         let ramp = Ramp::start(Plan { stages, when }, progress);
         self.ramping.ended = None;
-        self.ramping.health.forget(clock::monotonic());
+        let begins = clock::monotonic();
+        self.sample(begins, now);
+        self.ramping.health.forget(begins);
         // What the ramp is judged by must be there after a crash, too.
         self.keep_baseline();
         let why = format!("ramp started at {}: {why}", ramp.stage());

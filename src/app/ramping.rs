@@ -169,11 +169,8 @@ impl App {
     pub(super) fn watch_rollout(&mut self) {
         let (now, unix) = (clock::monotonic(), clock::unix_seconds());
         let config = Arc::clone(&self.shared.snapshot.load().config);
+        self.sample(now, unix);
         let ramping = &mut self.ramping;
-        let listeners = ramping.listeners.iter().map(|(name, all)| (Arc::clone(name), all.as_slice()));
-        let sample = self.shared.metrics.health_sample(listeners);
-        let added = ramping.health.take(&sample, now);
-        let passed = ramping.last.replace(now).map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         if ramping.maintenance.is_some_and(|until| now >= until) {
             ramping.maintenance = None;
             ramping.health.forget(now);
@@ -182,15 +179,8 @@ impl App {
         }
         let state = self.steering.state();
         let ground = Ground::of(&state, self.is_ramped_elsewhere(now));
-        let ramping = &mut self.ramping;
-        if ramping.ground.replace(ground).is_some_and(|before| ground.begins_anew_after(before)) {
-            ramping.health.forget(now);
-        }
-        if state.in_force.mode == Mode::Log && state.hold.is_none() && !ramping.is_suspended() {
-            ramping.rest += passed;
-            let seconds = ramping.rest.as_secs();
-            ramping.rest -= Duration::from_secs(seconds);
-            ramping.baseline.note(seconds, added.iter().map(|(id, counts)| (&**id, *counts)), unix);
+        if self.ramping.ground.replace(ground).is_some_and(|before| ground.begins_anew_after(before)) {
+            self.ramping.health.forget(now);
         }
         self.end_if_overtaken();
         match self.ramping.ramp.take() {
@@ -202,6 +192,33 @@ impl App {
         self.ramping.alerts.retain(|_, alert| now.saturating_duration_since(alert.seen) < GONE);
         self.save(now);
         self.show_ramp(now);
+    }
+
+    /// Takes the counters of now.
+    pub(super) fn sample(&mut self, now: Instant, unix_seconds: u64) {
+        let state = self.steering.state();
+        let ramping = &mut self.ramping;
+        let listeners = ramping.listeners.iter().map(|(name, all)| (Arc::clone(name), all.as_slice()));
+        let added = ramping.health.take(&self.shared.metrics.health_sample(listeners), now);
+        let passed = ramping.last.replace(now).map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        if state.in_force.mode == Mode::Log && state.hold.is_none() && !ramping.is_suspended() {
+            ramping.rest += passed;
+            let seconds = ramping.rest.as_secs();
+            ramping.rest -= Duration::from_secs(seconds);
+            ramping.baseline.note(seconds, added.iter().map(|(id, counts)| (&**id, *counts)), unix_seconds);
+        }
+    }
+
+    /// Before a move takes effect: where judgement begins anew with it, what was counted until now is not held against it.
+    pub(super) fn leave_ground(&mut self, next: &EnforcementState) {
+        let now = clock::monotonic();
+        let elsewhere = self.is_ramped_elsewhere(now);
+        let ground = Ground::of(next, elsewhere);
+        if ground.begins_anew_after(Ground::of(&self.steering.state(), elsewhere)) {
+            self.sample(now, clock::unix_seconds());
+            self.ramping.health.forget(now);
+            self.ramping.ground = Some(ground);
+        }
     }
 
     /// Did somebody else change what the ramp that runs had put in force? Then it has ended.

@@ -206,6 +206,7 @@ impl App {
 
     /// The same, for what the fleet says already.
     pub(super) fn take_effect(&mut self, next: EnforcementState, event: Event, marker: Marker) -> Report {
+        self.leave_ground(&next);
         let before = self.steering.state();
         let running = self.shared.snapshot.load_full();
         let snapshot = Arc::new(Snapshot {

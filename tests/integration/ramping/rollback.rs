@@ -236,3 +236,68 @@ fn a_command_that_hangs_delays_neither_the_rollback_nor_the_end() {
         (sidecar.metric("countersign_announcements_total", &["result=\"failed\""]) == 1.0).then_some(())
     });
 }
+
+#[test]
+fn what_failed_in_log_mode_or_before_a_lift_takes_nothing_back_when_it_is_switched_on() {
+    let upstream = Recorder::plain();
+    let when = "{ min_requests = 5, upstream_down = \"2s\", always = true }";
+    let sidecar = in_log(&upstream, "[\"100%\"]").set("ramp", "rollback_when", when).start();
+    measure(&sidecar);
+    // Several looks of the watch, with honest calls in each.
+    let looks = |what: &str| {
+        let mut seen = std::collections::BTreeSet::new();
+        eventually(what, || {
+            honest(&sidecar);
+            seen.insert(ramp(&sidecar)["services"]["ai-stack"]["authenticated"].as_u64());
+            assert_eq!(told(&sidecar, &["status"], 0)["enforcement"]["mode"], "enforce", "{what}");
+            (seen.len() >= 4).then_some(())
+        });
+    };
+    let failing = || {
+        eventually("failures that are seen", || {
+            from(&sidecar, NPU, &path(), "");
+            (ramp(&sidecar)["services"]["npu-worker"]["failing"].as_u64()? >= 10).then_some(())
+        });
+    };
+    failing();
+    told(&sidecar, &["enforce", "100%"], 0);
+    looks("what was measured in log mode judges nobody");
+    eventually("the rollback by what fails now", || {
+        from(&sidecar, NPU, &path(), "");
+        (told(&sidecar, &["status"], 0)["enforcement"]["mode"] == "log").then_some(())
+    });
+    failing();
+    told(&sidecar, &["rollback", "--lift", "--reason", "mended"], 0);
+    told(&sidecar, &["enforce", "100%"], 0);
+    looks("what was before the lift judges nobody");
+}
+
+#[test]
+fn maintenance_survives_a_restart_and_a_rollback_of_a_rule_is_told() {
+    let upstream = Recorder::plain();
+    let told_file = tempfile::NamedTempFile::new().unwrap();
+    let notify = format!("{{ command = [\"tee\", \"-a\", {:?}] }}", told_file.path());
+    let mut sidecar = in_log(&upstream, "[\"100%\"]").set("ramp", "notify", notify).start();
+    told(&sidecar, &["enforce", "100%"], 0);
+    told(&sidecar, &["rollback", "--rule", "npu", "--reason", "by hand"], 0);
+    let message = eventually("the announcement", || {
+        let text = std::fs::read_to_string(told_file.path()).unwrap();
+        serde_json::from_str::<Value>(text.lines().next()?).ok()
+    });
+    assert_eq!(
+        (&message["event"], &message["scope"], &message["rules"], &message["reason"]),
+        (&"rollback".into(), &"rule".into(), &serde_json::json!(["npu"]), &"by hand".into()),
+        "{message}"
+    );
+    told(&sidecar, &["maintenance", "1h"], 0);
+    sidecar.process.signal("KILL");
+    sidecar.process.wait();
+    super::start(&mut sidecar);
+    let left = ramp(&sidecar)["maintenance_seconds"].as_u64();
+    assert!(left.is_some_and(|left| (3_000..=3_600).contains(&left)), "{left:?}");
+    told(&sidecar, &["maintenance", "off"], 0);
+    sidecar.process.signal("KILL");
+    sidecar.process.wait();
+    super::start(&mut sidecar);
+    assert_eq!(ramp(&sidecar)["maintenance_seconds"], Value::Null);
+}
