@@ -213,6 +213,9 @@ pub enum RampRefusal {
     /// One runs.
     #[error("a ramp runs already, in stage {0}; `ramp abort` ends it")]
     Running(String),
+    /// One runs at another sidecar of the fleet.
+    #[error("another sidecar of the fleet drives a ramp (`status --fleet` names it); `ramp abort` there ends it")]
+    RunningElsewhere,
     /// None does.
     #[error("no ramp runs")]
     NoRamp,

@@ -15,7 +15,6 @@ use super::ramping::WATCH;
 use super::start::{AdminServer, App};
 use super::{RunError, summary};
 use crate::clock;
-use crate::rollout::state::RollbackKind;
 use crate::systemd;
 use crate::telemetry::audit::record::Event;
 use crate::tls::expiry::Remark;
@@ -107,7 +106,7 @@ impl App {
                         }
                     }
                     Order::Rollback => {
-                        drop(self.roll_back(RollbackKind::Emergency, "signal", "signal USR2"));
+                        self.roll_back_by_signal();
                     }
                 },
                 Some(changed) = self.changes.recv() => {
@@ -124,6 +123,7 @@ impl App {
                 _ = look.tick() => {
                     self.look(&mut standstill)?;
                     self.look_for_marker();
+                    self.write_again();
                     self.look_at_certificates();
                     self.sweep_grants();
                 }

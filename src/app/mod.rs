@@ -22,7 +22,7 @@
 //! | `grants` | Which override grants are open, and how does that change? |
 //! | [`reload`] | How does a new configuration take effect, whole or not at all? |
 //! | [`control`] | What happens while it runs: signals, changed files, the watchdog, the end? |
-//! | `steering` | How does enforcement change while it runs? |
+//! | `steering`, `enforcement_orders` | How does enforcement change while it runs, and by whose word? |
 //! | [`listeners`], [`holder`] | Where do we listen, and who is in the way? |
 //! | [`state_dir`] | What is kept between starts, and is it ours alone? |
 //! | [`process`] | What may leave the process's memory, how many descriptors may it open? |
@@ -36,6 +36,7 @@ use crate::telemetry::logging;
 
 mod alerts;
 pub mod control;
+mod enforcement_orders;
 mod fleet;
 mod fleet_grants;
 mod grants;

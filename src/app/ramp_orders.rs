@@ -65,6 +65,9 @@ impl App {
         if let Some(ramp) = &self.ramping.ramp {
             return Err(RampRefusal::Running(ramp.stage().to_string()).into());
         }
+        if self.is_ramped_elsewhere(clock::monotonic()) {
+            return Err(RampRefusal::RunningElsewhere.into());
+        }
         let config = Arc::clone(&self.shared.snapshot.load().config);
         let state = self.steering.state();
         if let (Some(hold), false) = (&state.hold, lift) {

@@ -11,7 +11,6 @@
 
 use super::start::App;
 use super::summary;
-use crate::admin::orders::{Done, Order, OrderRefused, Reloaded, Wish};
 use crate::clock;
 use crate::config::Config;
 use crate::policy::enforcement::{Enforcement, Mode, Percentage};
@@ -279,6 +278,28 @@ impl App {
         edit.is_any()
     }
 
+    /// What the disk did not take is given to it again, until it does: nobody may be there to make another move.
+    pub(super) fn write_again(&mut self) {
+        let standing = &self.steering.standing;
+        if standing.trouble().is_none() || standing.is_writing() {
+            return;
+        }
+        let state = standing.state();
+        let marker = match &state.hold {
+            Some(hold) if is_rolled_back(&state) => Marker::Make(format!("{} ({})", hold.by.why, hold.by.by)),
+            Some(_) | None => Marker::Keep,
+        };
+        drop(self.steering.write(&state, marker));
+    }
+
+    /// An order by signal: of whoever made the marker file first, or of somebody who says no more.
+    pub(super) fn roll_back_by_signal(&mut self) {
+        match self.steering.files.marker() {
+            Some(why) if !why.is_empty() => drop(self.roll_back(RollbackKind::Emergency, "marker", &why)),
+            Some(_) | None => drop(self.roll_back(RollbackKind::Emergency, "signal", "signal USR2")),
+        }
+    }
+
     /// Whoever cannot reach us may have made the marker file.
     pub(super) fn look_for_marker(&mut self) {
         let standing = &self.steering.standing;
@@ -289,83 +310,6 @@ impl App {
         if let Some(why) = self.steering.files.marker() {
             drop(self.roll_back(RollbackKind::Emergency, "marker", marker_reason(&why)));
         }
-    }
-
-    /// Carries out what somebody with the right to asked for, and answers when it is durable.
-    pub(super) fn obey(&mut self, order: Order) {
-        let Order { by, wish, answer } = order;
-        let before = self.steering.state().in_force;
-        let moved = match wish {
-            Wish::Enforce { mode, percentage, rule, lift, why } => {
-                self.enforce(mode, percentage, rule.as_deref(), lift, &moving(&by, &why))
-            }
-            Wish::RollBack { kind, rule: None, why } => Ok(self.roll_back(kind, &by, &why)),
-            Wish::RollBack { rule: Some(name), why, .. } => {
-                let config = Arc::clone(&self.shared.snapshot.load().config);
-                let next = self.steering.state().roll_back_rule(&name, &config.rules, moving(&by, &why));
-                next.map(|next| self.change(next, Event::Rollback, Marker::Keep)).map_err(OrderRefused::Move)
-            }
-            Wish::Drill { why } => Ok(self.drill(&by, &why)),
-            Wish::Lift { why } => {
-                let next = self.steering.state().lift(moving(&by, &why));
-                next.map(|next| self.change(next, Event::Rollback, Marker::Remove)).map_err(OrderRefused::Move)
-            }
-            Wish::Grants(wish) => return self.obey_grants(&by, wish, answer),
-            Wish::Ramp(wish) => return self.obey_ramp(&by, wish, answer),
-            Wish::Reload => {
-                let reloaded = self.reload(&by).map_err(OrderRefused::Reload);
-                let generation = self.shared.snapshot.load().generation;
-                let answered = reloaded.map(|needs_restart| Done::Reloaded(Reloaded { generation, needs_restart }));
-                // Who asked may have gone.
-                let _ = answer.send(answered);
-                return;
-            }
-        };
-        // What this one made of it: another may follow before the disk has taken it.
-        let state = self.steering.state();
-        tokio::spawn(async move {
-            let answered = match moved {
-                Ok(report) => {
-                    let durable = report.await.unwrap_or_else(|_| Err("the sidecar is stopping".to_owned()));
-                    Ok(Done::Moved { state, before, durable })
-                }
-                Err(refused) => Err(refused),
-            };
-            let _ = answer.send(answered);
-        });
-    }
-
-    /// Everything a rollback does, but for the rollback.
-    fn drill(&self, by: &str, why: &str) -> Report {
-        let state = self.steering.state();
-        let mut facts = moved_facts(&self.shared.snapshot.load(), state.in_force, &state);
-        facts.push(("kind", "drill".into()));
-        tracing::info!(by, why, "a rollback was drilled: nothing changed");
-        self.record(Event::Rollback, by, why.to_owned(), facts);
-        self.steering.write(&state, Marker::Keep)
-    }
-
-    fn enforce(
-        &mut self,
-        mode: Option<Mode>,
-        percentage: Option<Percentage>,
-        rule: Option<&str>,
-        lift: bool,
-        by: &Move,
-    ) -> Result<Report, OrderRefused> {
-        let state = self.steering.state();
-        let lifts = lift && state.is_held();
-        let state = if lifts { state.lift(by.clone()).map_err(OrderRefused::Move)? } else { (*state).clone() };
-        let next = match (rule, percentage) {
-            (Some(name), Some(percentage)) => {
-                let config = Arc::clone(&self.shared.snapshot.load().config);
-                state.set_rule(name, percentage, &config.rules, by.clone())
-            }
-            (Some(_), None) => return Err(OrderRefused::RuleWithoutPercentage),
-            (None, _) => state.set(mode, percentage, by.clone()),
-        };
-        let marker = if lifts { Marker::Remove } else { Marker::Keep };
-        Ok(self.change(next.map_err(OrderRefused::Move)?, Event::Mode, marker))
     }
 }
 
@@ -381,7 +325,11 @@ pub(super) fn moving(by: &str, why: &str) -> Move {
     Move { at: clock::unix_seconds(), by: by.into(), why: why.into() }
 }
 
-fn moved_facts(snapshot: &Snapshot, before: Enforcement, state: &EnforcementState) -> Vec<(&'static str, Fact)> {
+pub(super) fn moved_facts(
+    snapshot: &Snapshot,
+    before: Enforcement,
+    state: &EnforcementState,
+) -> Vec<(&'static str, Fact)> {
     let mut facts = summary::facts(snapshot);
     facts.push(("before_mode", before.mode.code().into()));
     facts.push(("before_percentage", u64::from(before.percentage.value()).into()));

@@ -4,7 +4,7 @@
 //! default. A configuration that is not good is no obstacle: whoever steers in an emergency may have just broken it.
 
 use super::args::ConfigArgs;
-use super::output::CliError;
+use super::output::{CliError, complain};
 use crate::config::check::{self, Overrides, Purpose};
 use crate::config::env::Environment;
 use crate::config::{AdminSocket, defaults};
@@ -87,11 +87,47 @@ impl From<Unanswered> for CliError {
 }
 
 impl SidecarArgs {
-    /// Finds it.
+    /// Finds it, also where its configuration is not good at the moment: what is broken in the file is not what runs.
     ///
     /// # Errors
-    /// When its control API is switched off.
+    /// When nothing says where it is, or its control API is switched off.
     pub fn find(&self) -> Result<Sidecar, CliError> {
+        self.find_anyway(None)
+    }
+
+    /// The same, with the state directory of somebody who knows better. Of a configuration that is not good only the two places
+    /// are read, as far as they can be.
+    ///
+    /// # Errors
+    /// As [`SidecarArgs::find`].
+    pub fn find_anyway(&self, state_dir: Option<&Path>) -> Result<Sidecar, CliError> {
+        let found = match self.find_whole() {
+            Ok(found) => found,
+            Err(CliError::Configuration(problems)) => {
+                let (socket, state) = self.places();
+                let state = state_dir.map(Path::to_owned).or(state);
+                let Some(socket) = socket.or_else(|| Some(state.clone()?.join("admin.sock"))) else {
+                    return Err(CliError::Usage(format!(
+                        "{}\nsay which sidecar is meant: --socket FILE (and for a rollback --state-dir DIR)",
+                        problems.one_line()
+                    )));
+                };
+                complain(&format!(
+                    "the configuration is not good, and what runs is asked all the same: {}",
+                    problems.one_line()
+                ));
+                Sidecar { socket, state_dir: state.unwrap_or_else(|| PathBuf::from(defaults::STATE_DIR)) }
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Sidecar { state_dir: state_dir.map_or(found.state_dir, Path::to_owned), socket: found.socket })
+    }
+
+    /// Finds it by a configuration that is good.
+    ///
+    /// # Errors
+    /// When it is not, or the control API is switched off.
+    pub fn find_whole(&self) -> Result<Sidecar, CliError> {
         let environment = Environment::of_process();
         let file = self.config.path();
         let loaded = check::load(Some(file), &environment, &Overrides::default(), Purpose::Inspect);
@@ -109,26 +145,6 @@ impl SidecarArgs {
                 "this sidecar has no control API: `socket = \"off\"` under [admin] of its configuration".to_owned(),
             )),
         }
-    }
-}
-
-impl SidecarArgs {
-    /// The same for an emergency: of a configuration that is not good only the two places are read, as far as they can be.
-    ///
-    /// # Errors
-    /// When nothing says where the state is.
-    pub fn find_anyway(&self, state_dir: Option<&Path>) -> Result<Sidecar, CliError> {
-        let found = match self.find() {
-            Ok(found) => found,
-            Err(CliError::Configuration(problems)) => {
-                let (socket, state) = self.places();
-                let state = state_dir.map(Path::to_owned).or(state);
-                let Some(state_dir) = state else { return Err(CliError::Configuration(problems)) };
-                Sidecar { socket: socket.unwrap_or_else(|| state_dir.join("admin.sock")), state_dir }
-            }
-            Err(error) => return Err(error),
-        };
-        Ok(Sidecar { state_dir: state_dir.map_or(found.state_dir, Path::to_owned), socket: found.socket })
     }
 
     /// `admin.socket` and `state_dir`, line by line: the file need not be whole.

@@ -22,7 +22,7 @@ pub fn run(args: Args, output: &Output) -> Result<Answer, CliError> {
     // The configuration that says where the socket is may be the one that is broken.
     let mut body = json!({});
     add(&mut body, "sudo_user", sudo_user());
-    let told = args.sidecar.find()?.done(&Method::POST, "/v1/reload", Some(&body))?;
+    let told = args.sidecar.find_whole()?.done(&Method::POST, "/v1/reload", Some(&body))?;
     if output.is_json() {
         output.json(&told)?;
     } else {

@@ -11,7 +11,8 @@
 //!
 //! Never counted: requests with an `Origin` or any `Sec-Fetch-*`, which a page makes a browser send from an honest machine. Never learned: the
 //! address of a signature that was seen before. On a network without TLS a stranger can read one and send it again; with
-//! `replay = "report"` that passes, and must not make the stranger a peer.
+//! `replay = "report"` that passes, and must not make the stranger a peer. Nor does it count, well answered or not: else a stranger
+//! could drown a service's failures in its own good calls sent again, or have errors booked to it.
 //!
 //! Bounded: [`ADDRESSES`] addresses with [`PER_ADDRESS`] services each; only what verified is learned. The hot path of a valid request is a
 //! comparison; the shared table is written at most once in [`NOTED_EVERY`] seconds for each address and service on a worker, and read only
@@ -139,6 +140,19 @@ impl PeerNotes {
         self.peers.learn(address, service, seconds);
     }
 
+    /// Does this service call from there, by what verified within the hour? Asked of each signature that was seen before.
+    pub fn is_known(&self, address: IpAddr, service: &ServiceId, now: Instant) -> bool {
+        let seconds = self.peers.seconds(now);
+        if let Some((at, id, told)) = &*self.last[place(address)].borrow()
+            && *at == address
+            && id == service
+            && seconds < told + REMEMBERED.as_secs()
+        {
+            return true;
+        }
+        self.peers.service_at(address, Some(service.as_str()), now).as_ref() == Some(service)
+    }
+
     /// See [`KnownPeers::service_at`].
     pub fn service_at(&self, address: IpAddr, claimed: Option<&str>, now: Instant) -> Option<ServiceId> {
         self.peers.service_at(address, claimed, now)
@@ -163,6 +177,20 @@ mod tests {
 
     fn at(n: u32) -> IpAddr {
         IpAddr::V4((0x0a00_0000 + n).into())
+    }
+
+    #[test]
+    fn a_service_is_known_where_it_verified_and_nowhere_else() {
+        let start = Instant::now();
+        let (peers, later) = (KnownPeers::new(start), |seconds| start + Duration::from_secs(seconds));
+        let (notes, other) = (peers.notes(), peers.notes());
+        notes.note(at(1), &id("a"), start);
+        for worker in [&notes, &other] {
+            assert!(worker.is_known(at(1), &id("a"), later(3599)));
+            assert!(!worker.is_known(at(1), &id("b"), start) && !worker.is_known(at(2), &id("a"), start));
+            assert!(!worker.is_known(at(17), &id("a"), start), "an address of the same place");
+            assert!(!worker.is_known(at(1), &id("a"), later(3601)));
+        }
     }
 
     #[test]

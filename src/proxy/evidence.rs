@@ -25,6 +25,8 @@ pub(super) struct Evidence<'e> {
     /// Where it went, `host:port`.
     pub(super) upstream: Option<&'e str>,
     pub(super) slot: Option<AuditSlot>,
+    /// Was its signature seen before, and does its service not call from there? Then it is evidence of nothing.
+    pub(super) is_foreign: bool,
     /// Has the outcome been counted?
     pub(super) counted: bool,
     /// Wall clock of the decision.
@@ -140,8 +142,8 @@ impl Evidence<'_> {
                     metrics.answered(class, status, own_us, upstream);
                     let service = decision.and_then(|decision| decision.service.as_ref());
                     // Only the upstream's own: that it cannot be reached is its health check's to say.
-                    if let (Outcome::Authenticated, 500.., Some(service), Some(_)) =
-                        (outcome, status, service, upstream)
+                    if let (Outcome::Authenticated, 500.., Some(service), Some(_), false) =
+                        (outcome, status, service, upstream, self.is_foreign)
                     {
                         metrics.erred(service.id().as_str());
                     }

@@ -71,9 +71,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     if let (Some(service), None) = (&judged.service, probe) {
         worker.key_usage.note(service.id(), service.key(), &address_text, moment.unix_seconds);
     }
-    if probe.is_none() {
-        note_peer(worker, config, &judged, address.ip(), claimed, head, received);
-    }
+    let is_foreign = probe.is_none() && note_peer(worker, config, &judged, address.ip(), claimed, head, received);
 
     if let Some(grant) = judged.grant
         && snapshot.grants.is_bounded(grant)
@@ -99,6 +97,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         client: &address_text,
         upstream: None,
         slot: slot.unwrap_or_default(),
+        is_foreign,
         counted: false,
         unix_micros,
         received,
@@ -144,7 +143,8 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
     forward::forward(client, exchange, &mut evidence).await
 }
 
-/// Notes who authenticated from where, and whose breakage a failing check is: what a rollout is judged by.
+/// Notes who authenticated from where, and whose breakage a failing check is: what a rollout is judged by. Was the signature seen
+/// before, and does its service not call from there?
 fn note_peer(
     worker: &Worker,
     config: &Config,
@@ -153,13 +153,17 @@ fn note_peer(
     claimed: Option<&str>,
     head: &RequestHead,
     now: Instant,
-) {
-    let Some(address) = address else { return };
+) -> bool {
+    let Some(address) = address else { return false };
     match (judged.outcome, judged.reason, &judged.service) {
         (Outcome::Authenticated, None, Some(service)) => worker.peers.note(address, service.id(), now),
+        (Outcome::Authenticated, Some(_), Some(service)) if !worker.peers.is_known(address, service.id(), now) => {
+            worker.metrics.foreign(service.id().as_str());
+            return true;
+        }
         (Outcome::Refuse | Outcome::WouldRefuse, Some(reason), _) if is_breakage(judged.cause.unwrap_or(reason)) => {
             if head.fields().any(|(name, _)| is_of_a_page(name)) {
-                return;
+                return false;
             }
             let rule = judged.classification.named_rule().map(|index| &*config.rules.rule(index).name);
             if let Some(service) = config.service_calling(address, claimed) {
@@ -174,6 +178,7 @@ fn note_peer(
             _,
         ) => {}
     }
+    false
 }
 
 /// Answers a request whose head could not be read; it is recorded like any refusal.
@@ -198,6 +203,7 @@ pub(super) async fn refuse_malformed(client: &mut Client, worker: &Worker, fault
         client: &address,
         upstream: None,
         slot: take_slot(worker),
+        is_foreign: false,
         counted: false,
         unix_micros,
         received,

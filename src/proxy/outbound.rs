@@ -64,6 +64,7 @@ pub(super) async fn serve(client: &mut Client, worker: &Worker, head: &RequestHe
         client: &client_text,
         upstream: tunnel_to.as_deref(),
         slot: slot.unwrap_or_default(),
+        is_foreign: false,
         counted: false,
         unix_micros,
         received,

@@ -170,7 +170,7 @@ pub(super) fn refused(answered: Option<Result<Done, OrderRefused>>) -> Answer {
         OrderRefused::NotShared => (StatusCode::CONFLICT, "not_shared"),
         OrderRefused::NoSuchGrant(_) => (StatusCode::NOT_FOUND, "no_such_grant"),
         OrderRefused::Ramp(refused) => match refused {
-            RampRefusal::Running(_) => (StatusCode::CONFLICT, "ramp_running"),
+            RampRefusal::Running(_) | RampRefusal::RunningElsewhere => (StatusCode::CONFLICT, "ramp_running"),
             RampRefusal::NoRamp => (StatusCode::CONFLICT, "no_ramp"),
             RampRefusal::NothingAbove => (StatusCode::CONFLICT, "nothing_above"),
             RampRefusal::NoBaseline(_) => (StatusCode::CONFLICT, "no_baseline"),

@@ -18,6 +18,11 @@ impl WorkerMetrics {
         self.services().erred(self.index(), service);
     }
 
+    /// A signature of this service that was seen before came from where it does not call: no evidence of how its calls fare.
+    pub fn foreign(&self, service: &str) {
+        self.services().foreign(self.index(), service);
+    }
+
     /// A check of a known peer failed, carried out or not: it counts for this service. `rule`: its name, where one decided.
     pub fn broke(&self, service: &str, rule: Option<&str>) {
         self.services().broke(self.index(), service, rule);
@@ -66,6 +71,7 @@ mod tests {
         metrics.worker(0).erred("a");
         metrics.worker(1).erred("a");
         metrics.worker(1).broke("a", Some("rule"));
+        metrics.worker(1).foreign("b");
         metrics.worker(0).broke("a", Some("rule"));
         metrics.worker(0).broke("a", None);
         (0..1000).for_each(|n| metrics.worker(0).broke(&format!("stranger-{n}"), Some("rule")));
@@ -74,6 +80,26 @@ mod tests {
         assert_eq!(of("a"), Some(Counts { authenticated: 0, errors: 2, failing: 3 }));
         assert_eq!((of("b"), sample.services.len()), (Some(Counts::default()), 2));
         assert_eq!(sample.failing, [("a".into(), "rule".into(), 2)]);
+    }
+
+    #[test]
+    fn a_signature_seen_before_from_elsewhere_is_no_authenticated_call_to_judge_by() {
+        let metrics = Metrics::new(1, ["a"]);
+        let worker = metrics.worker(0);
+        for _ in 0..3 {
+            worker.services().count(
+                0,
+                Some("a"),
+                false,
+                super::super::services::AttemptResult::Success,
+                Default::default(),
+                None,
+            );
+        }
+        worker.foreign("a");
+        worker.foreign("a");
+        worker.foreign("a stranger");
+        assert_eq!(metrics.health_sample([]).services[0].1.authenticated, 1);
     }
 
     #[test]

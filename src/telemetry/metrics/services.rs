@@ -62,10 +62,12 @@ struct Series {
 #[repr(align(64))]
 struct Shard {
     attempts: [AtomicU64; 3],
-    /// Authenticated calls answered 5xx.
-    errors: AtomicU64,
+    /// Signatures seen before, from where their service does not call: authenticated, and evidence of nothing.
+    foreign: AtomicU64,
+    /// Authenticated calls answered 5xx. These two may wrap: who reads them looks at what was added.
+    errors: AtomicU32,
     /// Failing checks of a known peer.
-    broken: AtomicU64,
+    broken: AtomicU32,
     skews: LastSkews,
 }
 
@@ -173,6 +175,13 @@ impl Services {
         }
     }
 
+    /// A signature that was seen before came from where its service does not call.
+    pub(super) fn foreign(&self, worker: usize, id: &str) {
+        if let Some(series) = self.table.load().get(id) {
+            series.shards[worker].foreign.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// A check of a known peer failed, under this rule.
     pub(super) fn broke(&self, worker: usize, id: &str, rule: Option<&str>) {
         let table = self.table.load();
@@ -234,10 +243,14 @@ impl Series {
 
     fn health(&self) -> [u64; 3] {
         let mut sum = [0; 3];
-        for Shard { attempts, errors, broken, skews: _ } in &self.shards {
+        for Shard { attempts, foreign, errors, broken, skews: _ } in &self.shards {
             let [success, _, _] = attempts;
-            for (sum, count) in sum.iter_mut().zip([success, errors, broken]) {
-                *sum += count.load(Ordering::Relaxed);
+            // Read first: each was counted as a success before.
+            let foreign = foreign.load(Ordering::Relaxed);
+            let success = success.load(Ordering::Relaxed).saturating_sub(foreign);
+            let (errors, broken) = (errors.load(Ordering::Relaxed), broken.load(Ordering::Relaxed));
+            for (sum, count) in sum.iter_mut().zip([success, errors.into(), broken.into()]) {
+                *sum += count;
             }
         }
         sum

@@ -155,6 +155,10 @@ fn what_the_disk_does_not_take_is_in_force_in_memory_and_said() {
     assert!(state.join("rollback").exists(), "the marker alone makes it last");
 
     std::fs::remove_dir_all(state_file(&sidecar)).unwrap();
-    assert_eq!(told(&sidecar, &["enforce", "100%", "--lift"], 0)["durable"], true, "the next one is tried anew");
+    eventually("what is in force on disk, without another move", || {
+        (sidecar.metric("countersign_enforcement_state_durable", &[]) == 1.0).then_some(())
+    });
+    assert!(std::fs::read_to_string(state_file(&sidecar)).unwrap().contains("\"emergency\""));
+    assert_eq!(told(&sidecar, &["enforce", "100%", "--lift"], 0)["durable"], true);
     assert_eq!(command(&sidecar, &["status"]).status.code(), Some(0));
 }

@@ -64,6 +64,10 @@ fn an_edited_configuration_does_not_get_around_a_rollback_and_log_always_takes_e
     eventually("a warning", || sidecar.process.stderr.text().contains("edited to enforce").then_some(()));
     told(&sidecar, &["enforce", "100%", "--lift"], 0);
     assert_eq!(unsigned(&sidecar), 401);
+    let lifted = eventually("the lift on record", || {
+        events(&sidecar, "rollback").into_iter().find(|record| record["kind"] == "lift")
+    });
+    assert_eq!(lifted["lifted_why"], "x", "{lifted}");
     std::fs::write(sidecar.config_path(), text).unwrap();
     told(&sidecar, &["reload"], 0);
     assert_eq!(unsigned(&sidecar), 200, "a change to log always takes effect");
@@ -96,6 +100,8 @@ fn without_an_answer_the_command_makes_the_marker_and_signals_the_process() {
     assert_eq!((&told_it["rolled_back_by"], &told_it["signalled"]), (&"marker".into(), &true.into()), "{told_it}");
     assert_eq!(told_it["process"], sidecar.process.pid());
     eventually("its rollback", || (unsigned(&sidecar) == 200).then_some(()));
+    let record = eventually("its record", || events(&sidecar, "rollback").pop());
+    assert!(record["why"].as_str().unwrap().contains("no socket (uid:"), "who and why are not lost: {record}");
 
     sidecar.process.signal("KILL");
     sidecar.process.wait();
@@ -106,10 +112,16 @@ fn without_an_answer_the_command_makes_the_marker_and_signals_the_process() {
 }
 
 #[test]
-fn a_broken_configuration_is_no_obstacle_to_a_rollback() {
+fn a_broken_configuration_is_no_obstacle_to_a_rollback_nor_to_looking() {
     let upstream = Recorder::plain();
     let sidecar = enforcing(&upstream);
-    std::fs::write(sidecar.config_path(), format!("{}\n[[[\n", sidecar.config())).unwrap();
+    let good = sidecar.config();
+    std::fs::write(sidecar.config_path(), "[[[\n").unwrap();
+    let lost = command(&sidecar, &["rollback", "--reason", "x"]);
+    assert_eq!(lost.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("--socket"), "it says what helps");
+    std::fs::write(sidecar.config_path(), format!("{good}\n[[[\n")).unwrap();
+    assert_eq!(told(&sidecar, &["status"], 0)["enforcement"]["mode"], "enforce");
     told(&sidecar, &["rollback", "--reason", "whatever it takes"], 0);
     assert_eq!(unsigned(&sidecar), 200);
 }
