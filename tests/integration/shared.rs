@@ -208,3 +208,34 @@ fn other_key(directory: &Path) -> String {
     write_private(&path, &"6".repeat(64));
     format!("{path:?}")
 }
+
+#[test]
+fn a_rollback_is_told_by_the_sidecar_it_was_made_at_and_by_no_other() {
+    let Some(redis) = Redis::start() else { return };
+    let fleet = Fleet::new();
+    let files = ["one", "two"].map(|name| fleet.directory.path().join(name));
+    let sidecars = [0, 1].map(|n: usize| {
+        let notify = format!("{{ command = [\"tee\", \"-a\", {:?}] }}", files[n]);
+        fleet.sidecar(&redis.address.to_string()).set("ramp", "notify", notify).start()
+    });
+    sidecars.iter().for_each(|sidecar| known(sidecar, 1));
+    let lines = |n: usize| {
+        let text = std::fs::read_to_string(&files[n]).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["reason"].clone()).collect::<Vec<_>>()
+    };
+    let held = |n: usize, is_held: bool| {
+        eventually("the word of the other", || {
+            (status(&sidecars[n])["enforcement"]["hold"].is_object() == is_held).then_some(())
+        });
+    };
+    told(&sidecars[0], &["enforce", "100%"], 0);
+    told(&sidecars[0], &["rollback", "--reason", "made at the first"], 0);
+    held(1, true);
+    eventually("the first one's announcement", || (lines(0).len() == 1).then_some(()));
+    told(&sidecars[1], &["rollback", "--lift", "--reason", "x"], 0);
+    held(0, false);
+    told(&sidecars[1], &["rollback", "--reason", "made at the second"], 0);
+    held(0, true);
+    eventually("the second one's announcement", || (!lines(1).is_empty()).then_some(()));
+    assert_eq!((lines(0), lines(1)), (vec!["made at the first".into()], vec![Value::from("made at the second")]));
+}
