@@ -130,7 +130,7 @@ impl App {
                 summary::mode(running.enforcement.mode),
                 running.enforcement.percentage
             );
-            self.record(Event::Mode, who, why, summary::facts(&snapshot));
+            self.record(Event::Mode, who, why, super::steering::moved_facts(&snapshot, running.enforcement, &state));
         }
         for (why, facts) in changed_keys {
             self.record(Event::Key, who, why.to_owned(), facts);
