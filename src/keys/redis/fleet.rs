@@ -14,6 +14,11 @@ use std::time::Duration;
 
 /// No record of ours is longer.
 pub const LARGEST_RECORD: usize = 256 * 1024;
+/// No word of a presence is longer, and no name.
+const LARGEST_PRESENCE: usize = 4096;
+const LONGEST_NAME: usize = 128;
+/// More than any fleet has. Where there are more somebody else put them there: all are removed, and who is there says so again.
+pub const MOST_SIDECARS: usize = 512;
 /// A sidecar that was not heard of for so long is forgotten.
 pub const KNOWN: Duration = Duration::from_secs(86_400);
 
@@ -97,6 +102,7 @@ impl RedisStore {
         let mut command = redis::cmd("EVAL");
         let (name, text) = me.unwrap_or_default();
         command.arg(PRESENT).arg(1).arg(SIDECARS).arg(name).arg(text).arg(KNOWN.as_millis().to_string());
+        command.arg(MOST_SIDECARS).arg(LONGEST_NAME).arg(LARGEST_PRESENCE);
         let flat: Vec<Value> = self.query("EVAL", &command).await?;
         let text = |value: &Value| match value {
             Value::BulkString(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
@@ -174,18 +180,23 @@ redis.call('SET', KEYS[1], ARGV[2])
 redis.call('PUBLISH', ARGV[4], '')
 return 1";
 
-/// KEYS: sidecars. ARGV: my name or '', my text, milliseconds that one is known. Each is kept as `MILLISECONDS TEXT`.
+/// KEYS: sidecars. ARGV: my name or '', my text, milliseconds that one is known, the most of them, the longest name and text. Each is kept
+/// as `MILLISECONDS TEXT`.
 const PRESENT: &str = "\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if redis.call('HLEN', KEYS[1]) > tonumber(ARGV[4]) then redis.call('DEL', KEYS[1]) end
 if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now) .. ' ' .. ARGV[2]) end
-local all, known = redis.call('HGETALL', KEYS[1]), {}
-for i = 1, #all, 2 do
-  local at, text = string.match(all[i + 1], '^(%d+) (.*)$')
+local known = {}
+for _, name in ipairs(redis.call('HKEYS', KEYS[1])) do
+  local at, text
+  if #name <= tonumber(ARGV[5]) and redis.call('HSTRLEN', KEYS[1], name) <= tonumber(ARGV[6]) + 20 then
+    at, text = string.match(redis.call('HGET', KEYS[1], name), '^(%d+) (.*)$')
+  end
   if not at or now - tonumber(at) > tonumber(ARGV[3]) then
-    redis.call('HDEL', KEYS[1], all[i])
+    redis.call('HDEL', KEYS[1], name)
   else
-    table.insert(known, all[i])
+    table.insert(known, name)
     table.insert(known, string.format('%.0f', math.max(0, now - tonumber(at))))
     table.insert(known, text)
   end

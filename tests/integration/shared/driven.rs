@@ -15,6 +15,16 @@ fn name(sidecar: &Sidecar) -> String {
     status(sidecar)["fleet"]["name"].as_str().unwrap().to_owned()
 }
 
+fn settings(redis: &Redis) -> Settings {
+    Settings {
+        servers: RedisServers::Single((redis.address.ip().to_string(), redis.address.port())),
+        database: 0,
+        user: None,
+        password: None,
+        tls: None,
+    }
+}
+
 /// Short stages that want one call each.
 fn ramping(builder: Builder) -> Builder {
     builder.set("ramp", "stages", "[\"10% 1s\", \"20% 1s\", \"100%\"]").set(
@@ -94,13 +104,7 @@ fn what_breaks_at_one_sidecar_takes_a_ramp_back_that_another_drives() {
 #[test]
 fn a_step_of_a_driver_that_was_replaced_is_refused_whatever_it_believes() {
     let Some(redis) = Redis::start() else { return };
-    let settings = Settings {
-        servers: RedisServers::Single((redis.address.ip().to_string(), redis.address.port())),
-        database: 0,
-        user: None,
-        password: None,
-        tls: None,
-    };
+    let settings = settings(&redis);
     let ttl = Duration::from_secs(60);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -129,13 +133,7 @@ fn a_step_of_a_driver_that_was_replaced_is_refused_whatever_it_believes() {
 #[test]
 fn a_number_that_somebody_put_there_never_makes_the_drivers_numbers_run_out() {
     let Some(redis) = Redis::start() else { return };
-    let settings = Settings {
-        servers: RedisServers::Single((redis.address.ip().to_string(), redis.address.port())),
-        database: 0,
-        user: None,
-        password: None,
-        tls: None,
-    };
+    let settings = settings(&redis);
     let (number, lease) = ("countersign:{enforcement}:number", "countersign:{enforcement}:driver");
     let ttl = Duration::from_secs(60);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -163,5 +161,31 @@ fn a_number_that_somebody_put_there_never_makes_the_drivers_numbers_run_out() {
         redis.cli(&["SET", number, "40"]);
         assert_eq!(a.drive("a", 20, ttl).await, Ok(Driver::Me(41)), "it was no longer the highest");
         assert_eq!(a.drive("a", 20, ttl).await, Ok(Driver::Me(41)), "renewed");
+    });
+}
+
+#[test]
+fn however_much_somebody_puts_among_the_sidecars_little_is_read_and_those_that_are_there_come_back() {
+    let Some(redis) = Redis::start() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = RedisStore::new(&settings(&redis));
+        let names = async |me: &str| -> Vec<String> {
+            let all = store.sidecars(Some((me, "a word"))).await.unwrap();
+            all.into_iter().map(|present| present.name).collect()
+        };
+        assert_eq!(names("a").await, ["a"]);
+        let long = "local at = redis.call('TIME')[1] .. '000 ' \
+            redis.call('HSET', KEYS[1], string.rep('n', 129), at .. 'x', 'b', at .. string.rep('x', 5000), 'c', 'x') return 1";
+        redis.cli(&["EVAL", long, "1", SIDECARS]);
+        assert_eq!(names("a").await, ["a"]);
+        assert_eq!(redis.cli(&["HLEN", SIDECARS]), "1", "and they are gone");
+        let many = "local at = redis.call('TIME')[1] .. '000 x' \
+            for i = 1, 600 do redis.call('HSET', KEYS[1], 'n' .. i, at) end return 1";
+        redis.cli(&["EVAL", many, "1", SIDECARS]);
+        assert_eq!(names("a").await, ["a"]);
+        let mut both = names("b").await;
+        both.sort_unstable();
+        assert_eq!(both, ["a", "b"]);
     });
 }
