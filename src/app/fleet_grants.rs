@@ -11,12 +11,12 @@ use super::start::App;
 use crate::clock;
 use crate::config::Redis;
 use crate::keys::redis::RedisStore;
-use crate::keys::redis::StoreError;
 use crate::keys::secret_file::SecretReader;
 use crate::policy::grants::{FleetWord, GrantId, Heard};
 use crate::proxy::Shared;
 use crate::rollout::shared::sealed::FleetKey;
 use crate::snapshot::SnapshotCell;
+use crate::state::grant_keeper::GrantKeeper;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl FleetGrants {
         let text = SecretReader::of_process().read(path).ok()?;
         let voice = Arc::new(Voice { key: FleetKey::from_text(&text)?, snapshot });
         let (sender, heard) = mpsc::channel(1);
-        let task = tokio::spawn(follow(Arc::clone(&voice), sender));
+        let task = tokio::spawn(follow(Arc::clone(&voice), Arc::clone(&shared.grants), sender));
         Some(FleetGrants { voice, heard, task })
     }
 
@@ -86,17 +86,18 @@ impl Voice {
     /// Says this to the others now; else the task says it when it can.
     pub(super) async fn say(&self, id: GrantId, word: &FleetWord) -> Result<(), String> {
         let redis = self.redis().ok_or("no Redis is configured")?;
-        self.say_through(&RedisStore::new(&redis), id, word).await.map_err(|error| error.to_string())
+        self.say_through(&RedisStore::new(&redis), id, word).await
     }
 
-    async fn say_through(&self, store: &RedisStore, id: GrantId, word: &FleetWord) -> Result<(), StoreError> {
+    async fn say_through(&self, store: &RedisStore, id: GrantId, word: &FleetWord) -> Result<(), String> {
         let (expires, replaces) = match word {
             FleetWord::Granted(stored) => (stored.expires(), false),
             FleetWord::Revoked(revoked) => (revoked.expires, true),
         };
         let ttl = Duration::from_secs((expires + MARGIN).saturating_sub(clock::unix_seconds()));
         let id = id.to_string();
-        store.say_of_grant(&id, &self.key.seal_grant(&id, word), replaces, ttl).await
+        let said = store.say_of_grant(&id, &self.key.seal_grant(&id, word), replaces, ttl).await;
+        if said.map_err(|error| error.to_string())? { Ok(()) } else { Err(TOO_MANY.to_owned()) }
     }
 
     fn redis(&self) -> Option<Redis> {
@@ -104,8 +105,10 @@ impl Voice {
     }
 }
 
-/// Looks for ever.
-async fn follow(voice: Arc<Voice>, heard: mpsc::Sender<Vec<FleetWord>>) {
+const TOO_MANY: &str = "there are far more words on override grants in redis than a fleet has, so that no sidecar reads any; remove the hash";
+
+/// Looks for ever. `keeper` is told how it stands.
+async fn follow(voice: Arc<Voice>, keeper: Arc<GrantKeeper>, heard: mpsc::Sender<Vec<FleetWord>>) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut eyes = Eyes::default();
@@ -120,6 +123,7 @@ async fn follow(voice: Arc<Voice>, heard: mpsc::Sender<Vec<FleetWord>>) {
         match compare(&voice, store, &mut eyes.foreign).await {
             Ok(news) => {
                 if eyes.away.take().is_some() {
+                    keeper.fleet_is(None);
                     tracing::info!("override grants of the fleet are followed again");
                 }
                 if !news.is_empty() && heard.send(news).await.is_err() {
@@ -129,6 +133,7 @@ async fn follow(voice: Arc<Voice>, heard: mpsc::Sender<Vec<FleetWord>>) {
             Err(problem) => {
                 if eyes.away.as_ref() != Some(&problem) {
                     tracing::warn!(problem, "override grants of the fleet cannot be followed: what is known stays");
+                    keeper.fleet_is(Some(&problem));
                 }
                 eyes.away = Some(problem);
             }
@@ -155,7 +160,7 @@ async fn compare(
 ) -> Result<Vec<FleetWord>, String> {
     let said = store.grant_words().await.map_err(|error| error.to_string())?;
     if said.too_many {
-        return Err("there are far more words on override grants in redis than a fleet has".to_owned());
+        return Err(TOO_MANY.to_owned());
     }
     let now = (clock::unix_seconds(), clock::monotonic());
     let table = Arc::clone(&voice.snapshot.load().grants);
@@ -191,7 +196,7 @@ async fn compare(
     }
     *foreign = strange;
     for (id, word) in unsaid {
-        voice.say_through(store, id, &word).await.map_err(|error| error.to_string())?;
+        voice.say_through(store, id, &word).await?;
     }
     if !over.is_empty() {
         store.drop_grants(&over).await.map_err(|error| error.to_string())?;

@@ -11,6 +11,7 @@
 
 use super::grants::{GrantFile, to_text};
 use crate::policy::grants::GrantTable;
+use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct GrantKeeper {
     asked: AtomicU64,
     wake: Notify,
     written: watch::Sender<Written>,
+    /// Why the fleet is not heard.
+    fleet: ArcSwapOption<String>,
 }
 
 /// How it stands with the file.
@@ -45,7 +48,12 @@ impl GrantKeeper {
     /// Nothing is asked yet.
     #[expect(clippy::new_without_default, reason = "one is made, in one place, with a task beside it")]
     pub fn new() -> GrantKeeper {
-        GrantKeeper { asked: AtomicU64::new(0), wake: Notify::new(), written: watch::Sender::default() }
+        GrantKeeper {
+            asked: AtomicU64::new(0),
+            wake: Notify::new(),
+            written: watch::Sender::default(),
+            fleet: ArcSwapOption::empty(),
+        }
     }
 
     /// Asks for what is in force now to be written.
@@ -78,6 +86,15 @@ impl GrantKeeper {
     /// Why the file does not hold what is in force; `None`: it does, or nothing was asked.
     pub fn fault(&self) -> Option<Arc<str>> {
         self.written.borrow().fault.clone()
+    }
+
+    /// Why grants of the fleet are not heard, and ours not told; `None`: they are, or nothing is shared.
+    pub fn fleet_trouble(&self) -> Option<Arc<String>> {
+        self.fleet.load_full()
+    }
+
+    pub(crate) fn fleet_is(&self, trouble: Option<&str>) {
+        self.fleet.store(trouble.map(|trouble| Arc::new(trouble.to_owned())));
     }
 
     /// Writes whenever it is asked, for ever. `in_force`: the table at this moment; `known`: what the file holds already.

@@ -190,3 +190,23 @@ fn a_sidecar_that_shares_nothing_grants_nothing_to_a_fleet() {
     assert!(refused["error"]["message"].as_str().unwrap().contains("shared = true"), "{refused}");
     assert_eq!(told(&sidecar, &["list"], 0)["open"], 0);
 }
+
+#[test]
+fn where_somebody_filled_the_words_nobody_is_said_to_be_told() {
+    let Some(fleet) = Fleet::new() else { return };
+    let one = fleet.permitted().start();
+    let (token, id) = grant(&one, &[]);
+    let fill = "for i = 1, 1024 do redis.call('HSET', KEYS[1], string.rep('x', 90) .. i, 'y') end return 1";
+    fleet.redis.cli(&["EVAL", fill, "1", WORDS]);
+    let more = ["grant", "--fleet", "--for", "1h", "--path", "/api/internal", "--reason", "key lost"];
+    let untold = told(&one, &more, 1);
+    assert_eq!(untold["fleet"]["told"], false, "{untold}");
+    assert!(untold["fleet"]["trouble"].as_str().unwrap().contains("far more words"), "{untold}");
+    assert!(passes(&one, untold["token"].as_str().unwrap()), "here it holds");
+    let trouble = || told(&one, &["list"], 0)["fleet_trouble"].clone();
+    eventually("it to say so", || trouble().as_str()?.contains("far more words").then_some(()));
+    fleet.redis.cli(&["DEL", WORDS]);
+    eventually("both to be said when it is let be", || (fleet.redis.cli(&["HLEN", WORDS]) == "2").then_some(()));
+    eventually("it to be over", || trouble().is_null().then_some(()));
+    assert!(passes(&one, &token) && !fleet.redis.cli(&["HGET", WORDS, &id]).is_empty());
+}

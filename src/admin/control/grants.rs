@@ -115,6 +115,7 @@ pub(super) fn list(state: &ControlState) -> Value {
         "grants": table.iter().map(|grant| shown(grant)).collect::<Vec<_>>(),
         "durable": trouble.is_none(),
         "trouble": trouble.as_deref(),
+        "fleet_trouble": state.grants.fleet_trouble().as_deref(),
     })
 }
 
