@@ -67,6 +67,7 @@ impl Fleet {
         let board = Arc::new(FleetBoard::new(name.clone(), Arc::clone(&steering.lease)));
         let presence = Presence {
             name,
+            at: 0,
             host: host.clone(),
             listens,
             digest: "".into(),

@@ -95,7 +95,14 @@ pub struct FleetFollower {
 /// The state that was last shared, as it is kept in this directory; `None` where there is none, or none of this fleet key's.
 pub fn last_shared(directory: &Path, key: &FleetKey) -> Option<FleetState> {
     let path = directory.join(RECORD_FILE);
-    let text = std::fs::read_to_string(&path).ok()?;
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::error!(path = %path.display(), %error, "the fleet's last state of enforcement cannot be read");
+            return None;
+        }
+    };
     match key.open(&text) {
         Ok(state) => Some(state),
         Err(fault) => {
@@ -309,14 +316,15 @@ impl FleetFollower {
         if !is_due {
             return Ok(());
         }
+        let now_is = (clock::unix_micros() / 1000, now);
+        presence.at = now_is.0;
         let text = self.key.seal_presence(&presence);
         let present = self.store.sidecars(Some((&presence.name, &text))).await?;
         self.said = Some((now, presence.digest));
-        let heard_at = |age: Duration| now.checked_sub(age).unwrap_or(now);
         let (mut seen, mut refused, mut fault) = (Vec::new(), Vec::new(), RecordFault::NotOurs);
         for Present { name, age, text } in &present {
             match self.key.open_presence(name, text) {
-                Ok(presence) => seen.push(Seen { presence, heard: heard_at(*age) }),
+                Ok(presence) => seen.extend(Seen::of(presence, *age, now_is)),
                 Err(found) => {
                     refused.push(text.as_bytes());
                     fault = found;
@@ -326,7 +334,7 @@ impl FleetFollower {
         // In whatever order they come.
         refused.sort_unstable();
         self.refuse("sidecars", &refused, &fault);
-        self.board.heard(seen.into_iter(), now, KNOWN);
+        self.board.heard(seen.into_iter(), now_is, KNOWN);
         Ok(())
     }
 

@@ -12,6 +12,10 @@ use tokio::sync::Notify;
 /// One that was not heard of for so long is silent; it says something every second.
 pub const SILENT: Duration = Duration::from_secs(5);
 
+/// A word whose time is further than this from our clock, either way, counts as heard that long ago. Clocks of sidecars may differ by as
+/// much; the word itself is never believed longer than [`SILENT`] beyond it.
+pub const CLOCKS: Duration = Duration::from_secs(10);
+
 /// What is known of the fleet.
 #[derive(Debug)]
 pub struct FleetBoard {
@@ -63,6 +67,16 @@ pub struct Seen {
     pub presence: Presence,
     /// When it was heard of.
     pub heard: Instant,
+}
+
+impl Seen {
+    /// What the store held, written `age` ago by its word. That is anybody's word, and so is the time of a copy; the time in the presence
+    /// is the sidecar's own. `now`: the wall clock in unix milliseconds, and the monotonic one. `None`: too old to tell.
+    pub(super) fn of(presence: Presence, age: Duration, (wall, now): (u64, Instant)) -> Option<Seen> {
+        let apart = Duration::from_millis(wall.abs_diff(presence.at));
+        let age = if apart > CLOCKS { age.max(apart) } else { age };
+        now.checked_sub(age).map(|heard| Seen { presence, heard })
+    }
 }
 
 /// What came of a state at one sidecar.
@@ -175,11 +189,93 @@ impl FleetBoard {
         self.rejected.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// These were heard of; those that are missing are known for a while longer.
-    pub(super) fn heard(&self, seen: impl Iterator<Item = Seen>, now: Instant, known: Duration) {
+    /// These were heard of; those that are missing are known for a while longer. A word that is not newer than the last one of its sidecar
+    /// is a repetition, and says nothing.
+    pub(super) fn heard(&self, seen: impl Iterator<Item = Seen>, (wall, now): (u64, Instant), known: Duration) {
         let mut others = BTreeMap::clone(&self.others.load());
-        others.extend(seen.map(|seen| (seen.presence.name.clone(), seen)));
+        for seen in seen {
+            let is_news = others.get(&seen.presence.name).is_none_or(|last| {
+                // Our own clock may have been put back since.
+                let is_ahead = Duration::from_millis(last.presence.at.saturating_sub(wall)) > CLOCKS;
+                seen.presence.at > last.presence.at || is_ahead
+            });
+            if is_news {
+                others.insert(seen.presence.name.clone(), seen);
+            }
+        }
         others.retain(|_, seen| now.saturating_duration_since(seen.heard) < known);
         self.others.store(Arc::new(others));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const WALL: u64 = 1_790_000_000_000;
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn board() -> FleetBoard {
+        FleetBoard::new("me".into(), Arc::new(DriverLease::new(true)))
+    }
+
+    fn said(at: u64, drives: bool) -> Presence {
+        Presence {
+            name: "other".into(),
+            at,
+            host: "vm21".into(),
+            listens: Vec::new(),
+            digest: "".into(),
+            revision: 1,
+            mode: "enforce".into(),
+            percentage: 10,
+            held: false,
+            drives,
+            program: "0".into(),
+        }
+    }
+
+    /// The board at so many milliseconds later, where the store holds this, as of just now.
+    fn hears(board: &FleetBoard, start: Instant, later: u64, presence: Presence) -> (bool, Reach) {
+        let now = (WALL + later, start + Duration::from_millis(later));
+        board.heard(Seen::of(presence, Duration::ZERO, now).into_iter(), now, DAY);
+        (board.is_ramped_elsewhere(now.1), board.others(now.1)[0].1)
+    }
+
+    #[test]
+    fn a_word_that_is_repeated_under_its_own_name_says_nothing_new() {
+        let (board, start) = (board(), clock::monotonic());
+        assert_eq!(hears(&board, start, 0, said(WALL, true)), (true, Reach::Reached));
+        assert_eq!(hears(&board, start, 1000, said(WALL + 1000, false)), (false, Reach::Reached));
+        assert_eq!(hears(&board, start, 2000, said(WALL, true)), (false, Reach::Reached), "it has ended since");
+        // It ends, and somebody repeats its last word every second.
+        for later in (2000..=6000).step_by(1000) {
+            assert_eq!(hears(&board, start, later, said(WALL + 1000, false)).1, Reach::Reached);
+        }
+        assert_eq!(hears(&board, start, 7000, said(WALL + 1000, false)).1, Reach::Silent);
+        assert_eq!(hears(&board, start, 8000, said(WALL + 8000, true)), (true, Reach::Reached), "it is back");
+    }
+
+    #[test]
+    fn one_that_starts_later_believes_no_old_word_and_none_of_the_future() {
+        for (off, present) in [(0, true), (10_000, true), (10_001, false), (86_000_000, false)] {
+            for at in [WALL - off, WALL + off] {
+                let reach = if present { Reach::Reached } else { Reach::Silent };
+                assert_eq!(hears(&board(), clock::monotonic(), 0, said(at, true)), (present, reach), "{off}");
+            }
+        }
+        let board = board();
+        let start = clock::monotonic();
+        hears(&board, start, 0, said(WALL - 9000, true));
+        assert_eq!(hears(&board, start, 5001, said(WALL - 9000, true)), (false, Reach::Silent));
+    }
+
+    #[test]
+    fn a_clock_of_ours_that_was_put_back_silences_nobody() {
+        let (board, now) = (board(), clock::monotonic());
+        let ahead = (WALL + 3_600_000, now);
+        board.heard(Seen::of(said(ahead.0, false), Duration::ZERO, ahead).into_iter(), ahead, DAY);
+        assert_eq!(hears(&board, now, 9000, said(WALL + 9000, true)), (true, Reach::Reached));
     }
 }

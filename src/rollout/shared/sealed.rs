@@ -8,7 +8,8 @@
 //! **What whoever has the store's password, but no fleet key, can do.** Not: change what is in force, switch anything on or off, undo a
 //! rollback, speak as a sidecar. An older record that is put back is contained in what every sidecar knows ([`super::FleetState`]),
 //! and is replaced. They can withhold: remove or garble the record, so that moves reach nobody until it is let be (sidecars say so,
-//! keep what they know, and write it back); repeat a sidecar's last word of its presence after it ended; and hold up
+//! keep what they know, and write it back); repeat a sidecar's last word of its presence for the few seconds that it counts
+//! (it is sealed with its time: [`Presence::at`]); and hold up
 //! a ramp, or end it where it stands, by holding its lease or forging its driver's number: what is undone by that is a step that nobody
 //! else has heard of yet, and nothing before it. A sidecar that lost its state directory knows no newest record: an old one that is put back
 //! counts there until another sidecar writes the newest one again, which takes under a second.
@@ -56,6 +57,8 @@ pub enum RecordFault {
 pub struct Presence {
     /// Its name, which no other has.
     pub name: Box<str>,
+    /// When it said so, by its own clock: unix milliseconds. Whoever repeats it later cannot make it newer.
+    pub at: u64,
     /// The machine's.
     pub host: Box<str>,
     /// Where it listens.

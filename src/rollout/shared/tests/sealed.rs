@@ -49,6 +49,7 @@ fn a_text_of_one_kind_or_of_one_sidecar_is_none_of_another() {
     let fleet_key = key('a');
     let presence = Presence {
         name: "vm20-1".into(),
+        at: 1_790_000_000_000,
         host: "vm20".into(),
         listens: vec!["0.0.0.0:8001".to_owned()],
         digest: fleet_key.digest(&a.fleet),
@@ -63,6 +64,8 @@ fn a_text_of_one_kind_or_of_one_sidecar_is_none_of_another() {
     assert_eq!(fleet_key.open_presence("vm20-1", &text), Ok(presence));
     assert_eq!(fleet_key.open_presence("vm20-2", &text), Err(RecordFault::NotOurs));
     assert_eq!(fleet_key.open(&text), Err(RecordFault::NotOurs));
+    let later = text.replace("\"at\":1790000000000", "\"at\":1790000009000");
+    assert!(later != text && fleet_key.open_presence("vm20-1", &later) == Err(RecordFault::NotOurs));
     let as_record = text.replacen("countersign sidecar 1", "countersign enforcement 1", 1);
     assert_eq!(fleet_key.open(&as_record), Err(RecordFault::NotOurs));
     assert_ne!(fleet_key.salt(), key('b').salt());
