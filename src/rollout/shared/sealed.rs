@@ -7,7 +7,7 @@
 //!
 //! **What whoever has the store's password, but no fleet key, can do.** Not: change what is in force, switch anything on or off, undo a
 //! rollback, speak as a sidecar. An older record that is put back is contained in what every sidecar knows ([`super::FleetState`]),
-//! and is replaced. They can withhold: remove or garble the record, so that moves reach nobody until it is let be (sidecars say so,
+//! and is replaced. They can withhold: remove, fill or garble what is there, so that moves reach nobody until it is let be (sidecars say so,
 //! keep what they know, and write it back); repeat a sidecar's last word of its presence for the few seconds that it counts
 //! (it is sealed with its time: [`Presence::at`]); and hold up
 //! a ramp, or end it where it stands, by holding its lease or forging its driver's number: what is undone by that is a step that nobody
