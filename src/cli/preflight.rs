@@ -1,4 +1,4 @@
-//! `preflight`: may the next step of the rollout be taken? Gathers the figures of [`gates`](crate::rollout::gates), has them judged, and
+//! `preflight`: may the next step of the rollout be taken? Gathers the figures of [`gates`], has them judged, and
 //! prints a line for each criterion.
 //!
 //! | file | where its figures come from |

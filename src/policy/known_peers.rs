@@ -15,7 +15,7 @@
 //! could drown a service's failures in its own good calls sent again, or have errors booked to it.
 //!
 //! Bounded: [`ADDRESSES`] addresses with [`PER_ADDRESS`] services each; only what verified is learned. The hot path of a valid request is a
-//! comparison; the shared table is written at most once in [`NOTED_EVERY`] seconds for each address and service on a worker, and read only
+//! comparison; the shared table is written at most once in `NOTED_EVERY` seconds for each address and service on a worker, and read only
 //! for failing checks. Left out: peers on unix sockets, which have no address; their claims of a configured service are not believed.
 
 use crate::policy::decision::Refusal;

@@ -2,7 +2,7 @@
 //!
 //! In this order:
 //!
-//! 1. A row of [`trigger`](super::trigger) is over its limit: roll back. Also while paused: what is in force stays in force, and may break.
+//! 1. A row of [`trigger`] is over its limit: roll back. Also while paused: what is in force stays in force, and may break.
 //! 2. Maintenance suspends judgement, and the stage's time stands still. When it ends, windows begin empty.
 //! 3. Paused: stay.
 //! 4. Something worries: the stage's time begins anew. It advances only when it was healthy *for its whole time*.

@@ -1,6 +1,6 @@
 //! [`Drift`]: how far off is a caller's clock? Smallest, median and largest of the skews of its signed requests.
 //!
-//! The median of any number of records needs their distribution, not the records: counts per second up to [`EXACT`], per minute
+//! The median of any number of records needs their distribution, not the records: counts per second up to `EXACT`, per minute
 //! up to a day, and one for all beyond. So within an hour it is exact, and the table has some 11 000 entries at most.
 //! The median of an even number is the lower one of the two in the middle: always a skew that was seen.
 
